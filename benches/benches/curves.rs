@@ -1,11 +1,16 @@
-//! How costs grow, printed as curves and as the ratios that must stay small: `cargo bench -p tenure-benches --bench curves`.
+//! How costs grow, printed as curves and as the ratios that must stay small.
 //!
-//! - **Local waiters**: one task holds an attribute, N others ask for it, every second one is cancelled, the holder leaves, and
-//!   the others have the attribute in turn.
-//! - **Sessions that pass through**: a process locks N sessions once each, with 2 KiB of state, under a limit of what it keeps.
-//! - **A tick beside idle sessions**: what a driver does at each tick, in a process that caches N sessions that nobody uses.
+//! Run them with `cargo bench -p tenure-benches --bench curves`.
 //!
-//! The store is played by hand: it grants and takes back at once, and keeps nothing. Each figure is the best of a few turns.
+//! - **Local waiters**: one task holds an attribute, N others ask for it, every second one is cancelled, the holder
+//!   leaves, and the others have the attribute in turn.
+//! - **Sessions that pass through**: a process locks N sessions once each, with 2 KiB of state, under a limit of what
+//!   it keeps.
+//! - **A tick beside idle sessions**: what a driver does at each tick, in a process that caches N sessions that nobody
+//!   uses.
+//!
+//! The store is played by hand: it grants and takes back at once, and keeps nothing. Each figure is the best of a few
+//! turns.
 
 #[path = "../../impl/locks/tests/support/mod.rs"]
 mod support;
@@ -134,7 +139,8 @@ fn main() {
     let rate = |count: usize| count as f64 / of(&all, count);
     // Below the limit a session is not given back: that costs about as much again, and more.
     println!(
-        "  the rate over 1,000,000 is {:.2} of that over 100,000; over 100,000 {:.2} of that over 10,000, of which none goes back",
+        "  the rate over 1,000,000 is {:.2} of that over 100,000; \
+        over 100,000 {:.2} of that over 10,000, of which none goes back",
         rate(1_000_000) / rate(100_000),
         rate(100_000) / rate(10_000)
     );

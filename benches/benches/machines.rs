@@ -10,6 +10,7 @@ use tenure_benches::{
     NOW, Rig, THREAD, acquire, attribute, delta, from, holding, lock, process, session, shuffled,
     store, unlock, value, write,
 };
+use tenure_protocol::message::Release;
 use tenure_protocol::process::Call;
 use tenure_protocol::{ProcessMachine, SessionId, StoreMachine, ToStore, Token, Version};
 
@@ -46,7 +47,7 @@ fn held(store: &StoreMachine, id: &SessionId) -> (Token, Version) {
 
 fn release(store: &StoreMachine, id: &SessionId, is_changed: bool) -> ToStore {
     let (token, base) = held(store, id);
-    ToStore::Release {
+    ToStore::Release(Release {
         session: id.clone(),
         token,
         base,
@@ -57,7 +58,7 @@ fn release(store: &StoreMachine, id: &SessionId, is_changed: bool) -> ToStore {
         },
         requeue: None,
         idle_ms: 0,
-    }
+    })
 }
 
 /// Acquires and releases all sessions of a chunk in turn, and answers how long the acquires, or the releases, took.

@@ -8,6 +8,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use std::hint::black_box;
 use tenure_benches::{acquire, attribute, session};
 use tenure_protocol::attributes::{Change, State};
+use tenure_protocol::message::Granted;
 use tenure_protocol::{Request, Stamp, ToProcess, Token, Version};
 use tenure_wire::{Decoder, FrameLimits, FromProcess, FromStore, Item, Outgoing};
 
@@ -23,7 +24,7 @@ fn granted() -> FromStore {
         epoch: 1,
         sequence: 1_000_000,
     };
-    FromStore::Message(ToProcess::Granted {
+    FromStore::Message(ToProcess::Granted(Granted {
         session: session(1),
         request: Request(1_000),
         token: Token(stamp),
@@ -31,7 +32,7 @@ fn granted() -> FromStore {
         state: State::Full((0..ATTRIBUTES).map(change).collect()),
         recall: None,
         give_back: false,
-    })
+    }))
 }
 
 /// Appends a frame, and takes what was written away, as a socket does.

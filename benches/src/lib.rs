@@ -4,7 +4,7 @@
 //! Names are on the heap, as they are when they come from a request, not in the program.
 
 use tenure_protocol::attributes::{Change, Head, Record, Records, Update, Value};
-use tenure_protocol::message::{AcquireRequest, WaitMode};
+use tenure_protocol::message::{AcquireRequest, Hello, WaitMode};
 use tenure_protocol::process::{self, Call, Names};
 use tenure_protocol::store;
 use tenure_protocol::{
@@ -93,13 +93,13 @@ pub fn store(count: usize) -> StoreMachine {
     let mut store = StoreMachine::recover(store_settings(), 2, &records, NOW);
     let mut out = Vec::new();
     for at in 0..2 {
-        let hello = ToStore::Hello {
+        let hello = ToStore::Hello(Hello {
             minor: tenure_protocol::MINOR,
             incarnation: Incarnation(1),
             sent: NOW,
             holds: vec![],
             waits: vec![],
-        };
+        });
         store.step(NOW, from(&process(at), hello), &mut out);
     }
     store

@@ -5,6 +5,7 @@ use tenure_benches::{
     NOW, Rig, THREAD, acquire, attribute, delta, from, holding, lock, process, session, store,
     unlock, value, write,
 };
+use tenure_protocol::message::Release;
 use tenure_protocol::process::Call;
 use tenure_protocol::{ProcessMachine, SessionId, ToStore};
 
@@ -48,14 +49,14 @@ fn a_request_at_the_store() {
         granted = measure(|| store.step(NOW, input, &mut out)).count_total;
         out.clear();
         let head = &store.session(&id).expect("resident").record().head;
-        let release = ToStore::Release {
+        let release = ToStore::Release(Release {
             session: id.clone(),
             token: head.holder.as_ref().expect("held").token,
             base: head.version,
             delta: delta(),
             requeue: None,
             idle_ms: 0,
-        };
+        });
         let input = from(&me, release);
         released = measure(|| store.step(NOW, input, &mut out)).count_total;
         out.clear();

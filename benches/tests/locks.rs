@@ -61,7 +61,8 @@ fn a_handoff_allocates_nothing() {
     assert_eq!(guard.bytes(), Some(&b"1"[..]));
 }
 
-/// Names that come from outside, each locked once by who has a handle, take no more memory than a session has attributes.
+/// Names that come from outside, each locked once through a handle, take no more memory than a session has
+/// attributes.
 #[test]
 fn locking_absent_attributes_takes_a_limited_amount_of_memory() {
     let rig = Rig::holding(&[session()]);

@@ -1,7 +1,8 @@
-//! Files of one crate that import each other in a circle: nobody can read one of them alone. Their number may only fall.
+//! Files of one crate that import each other in a circle: nobody can read one of them alone. Their number may only
+//! fall.
 //!
-//! A circle is a strongly connected component of the graph whose nodes are the files of a crate, and whose arrows are the `use`
-//! declarations that begin with `crate`, `super` or `self`. A `mod` declaration is no arrow.
+//! A circle is a strongly connected component of the graph whose nodes are the files of a crate, and whose arrows are
+//! the `use` declarations that begin with `crate`, `super` or `self`. A `mod` declaration is no arrow.
 
 mod files;
 
@@ -10,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The number of circles that are left, and of files in the largest one. Lower them with each circle that is cut.
-const LEFT: (usize, usize) = (10, 6);
+const LEFT: (usize, usize) = (1, 2);
 
 const ROOMS: [&str; 3] = ["model", "impl", "harness"];
 

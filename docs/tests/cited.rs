@@ -1,8 +1,8 @@
-//! A reader who greps the id of a rule finds the document, the line of the program that obeys the rule, the property or the mutant that
-//! shows it in the model, and the case that tests it.
+//! A reader who greps the id of a rule finds the document, the line of the program that obeys the rule, the property or
+//! the mutant that shows it in the model, and the case that tests it.
 //!
-//! The program cites a rule in a comment directly above the line that obeys it: `// r[recall.revokes]`. Properties, mutants and cases
-//! cite it in a list: `"recall.revokes"`. So the bare id is what to grep for.
+//! The program cites a rule in a comment directly above the line that obeys it: `// r[recall.revokes]`. Properties,
+//! mutants and cases cite it in a list: `"recall.revokes"`. So the bare id is what to grep for.
 
 mod files;
 
@@ -45,7 +45,8 @@ fn citations(text: &str) -> Vec<&str> {
     ids.collect()
 }
 
-/// The comment of a line, if it has one that is not rustdoc: rustdoc says what a function is for, and no line obeys a rule there.
+/// The comment of a line, if it has one that is not rustdoc: rustdoc says what a function is for, and no line obeys a
+/// rule there.
 fn comment(line: &str) -> Option<&str> {
     let (_, comment) = line.split_once("//")?;
     (!comment.starts_with(['/', '!'])).then_some(comment)
@@ -169,7 +170,8 @@ fn every_exception_names_a_rule() {
     assert_nothing(&unknown);
 }
 
-/// The document names the properties of a rule, and the checker names the rules of a property. The document is the source.
+/// The document names the properties of a rule, and the checker names the rules of a property. The document is the
+/// source.
 #[test]
 fn properties_and_rules_name_each_other() {
     let mut problems = Vec::new();

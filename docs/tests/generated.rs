@@ -38,7 +38,8 @@ fn assert_shows(name: &str, region: &str, table: &str) {
     }
     assert!(
         text == expected,
-        "docs/src/{name} does not show the {region} of the checker; UPDATE_BOOK=1 cargo test -p tenure-docs --test generated"
+        "docs/src/{name} does not show the {region} of the checker; \
+        UPDATE_BOOK=1 cargo test -p tenure-docs --test generated"
     );
 }
 

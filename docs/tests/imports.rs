@@ -1,7 +1,7 @@
 //! The folders are the architecture: `harness -> impl -> model`, `benches` and `docs` to all, never back.
 //!
-//! Read from `cargo metadata`, so from what Cargo really builds. A rule names folders, so it already holds for crates that
-//! are not written yet.
+//! Read from `cargo metadata`, so from what Cargo really builds. A rule names folders, so it already holds for crates
+//! that are not written yet.
 
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};

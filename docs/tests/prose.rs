@@ -1,7 +1,7 @@
 //! The prose of this project: forms of speech that strangers could not follow are not used any more.
 //!
-//! The forms are tell-tales of a sentence whose subject is no noun: "whoever", a sentence that begins with "Who" or "Answers", and
-//! "is told". The test looks for them in the comments and strings of every Rust file, and in every page.
+//! The forms are tell-tales of a sentence whose subject is no noun: "whoever", a sentence that begins with "Who" or
+//! "Answers", and "is told". The test looks for them in the comments and strings of every Rust file, and in every page.
 
 mod files;
 

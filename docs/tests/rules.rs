@@ -1,5 +1,5 @@
-//! The rules of the protocol, `docs/src/protocol/rules.md`, are what they say they are: each has the form that machines read,
-//! one level, and properties that exist; and no other page demands anything.
+//! The rules of the protocol, `docs/src/protocol/rules.md`, are what they say they are: each has the form that machines
+//! read, one level, and properties that exist; and no other page demands anything.
 
 mod files;
 

@@ -159,8 +159,8 @@ fn handoffs(name: &str, folder: &Path, concurrent: usize, span: Duration) {
     );
 }
 
-/// Fills a folder in one process, ends it without a stop, and opens the folder in another: from the system's memory, then
-/// from the disk.
+/// Fills a folder in one process, ends it without a stop, and opens the folder in another: from the system's memory,
+/// then from the disk.
 fn recovery(name: &str, folder: &Path, sessions: usize) {
     let me = env::current_exe().expect("this program");
     let run = |what: &str| {

@@ -1,7 +1,8 @@
 //! Alternatives to the embedded engine, behind the same trait `Engine`: two key-value libraries, and the floor (an
 //! append and one `fdatasync`).
 //!
-//! The mapping is the natural one: a head is one value, each attribute another, so that a delta writes what has changed.
+//! The mapping is the natural one: a head is one value, each attribute another, so that a delta writes what has
+//! changed.
 
 use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};

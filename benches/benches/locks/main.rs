@@ -1,4 +1,6 @@
-//! What a lock of an attribute costs, beside what a user would take instead, in one run: `cargo bench -p tenure-benches --bench locks`.
+//! What a lock of an attribute costs, beside what a user would take instead, in one run.
+//!
+//! Run it with `cargo bench -p tenure-benches --bench locks`.
 //!
 //! Each path is lock, write a byte, unlock. The sessions are kept: nothing is sent.
 

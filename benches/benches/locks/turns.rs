@@ -1,17 +1,18 @@
-//! The rows whose figures move with whatever else the machine does: each variant has its turn, many times, so that what one of
-//! them suffers the others suffer as well. Printed are the medians of the turns, and the median of their ratios.
+//! The rows whose figures move with whatever else the machine does: each variant has its turn, many times, so that what
+//! one of them suffers the others suffer as well. Printed are the medians of the turns, and the median of their ratios.
 //!
-//! **By session id**: 100,000 sessions in an order that no cache foresees, in two ways. *Independent*: a processor that waits for
-//! memory goes on with the next ones. *One known after the other*: which session is next is known only when the last one is
-//! done, as for requests that come from elsewhere. And in turns of two lengths: in a *short* one, half of the sessions are used
-//! once, and those of all variants were used since each was used last, as where an application has other memory to look at; in a
-//! *long* one all are used five times, so that a variant that is small enough stays in a cache from one time to the next. Four
-//! variants:
+//! **By session id**: 100,000 sessions in an order that no cache foresees, in two ways. *Independent*: a processor that
+//! waits for memory goes on with the next ones. *One known after the other*: which session is next is known only when
+//! the last one is done, as for requests that come from elsewhere. And in turns of two lengths: in a *short* one, half
+//! of the sessions are used once, and those of all variants were used since each was used last, as where an application
+//! has other memory to look at; in a *long* one all are used five times, so that a variant that is small enough stays
+//! in a cache from one time to the next. Four variants:
 //!
-//! - *one value*: a `dashmap` of `Arc<Mutex<Vec<u8>>>`. It does less than what it stands for: the session is its one value.
-//! - *four attributes*: a `dashmap` of `Arc<Mutex<HashMap<String, Vec<u8>>>>`, of which the one is found by its name. This is
-//!   what a user would have instead. It still does less: nothing that a panic leaves half done is undone, and two threads cannot
-//!   use two attributes.
+//! - *one value*: a `dashmap` of `Arc<Mutex<Vec<u8>>>`. It does less than what it stands for: the session is its one
+//!   value.
+//! - *four attributes*: a `dashmap` of `Arc<Mutex<HashMap<String, Vec<u8>>>>`, of which the one is found by its name.
+//!   This is what a user would have instead. It still does less: nothing that a panic leaves half done is undone, and
+//!   two threads cannot use two attributes.
 //! - *tenure, a handle opened for each*: `locks.session(id)`, then a lock by the handle, and both dropped.
 //! - *tenure*: `locks.lock(id, name)`.
 //!
@@ -115,7 +116,8 @@ fn write(bytes: &mut [u8]) -> u8 {
     bytes[0]
 }
 
-/// An id as the other maps have it: what they hash is the hash that it brings, which is less than any user's key gives them to do.
+/// An id as the other maps have it: what they hash is the hash that it brings, which is less than any user's key gives
+/// them to do.
 #[derive(Clone, PartialEq, Eq)]
 struct Key(SessionId);
 
@@ -212,8 +214,8 @@ fn open_and_use(locks: &Locks, id: &SessionId) -> u8 {
 /// Long enough to fall asleep.
 const ASLEEP: Duration = Duration::from_micros(200);
 
-/// Calls `measures` with a function that answers how many nanoseconds it takes from before an unlock until a thread that sleeps
-/// for the lock has it. `lock` locks, calls what it is given, and unlocks.
+/// Calls `measures` with a function that answers how many nanoseconds it takes from before an unlock until a thread
+/// that sleeps for the lock has it. `lock` locks, calls what it is given, and unlocks.
 fn handoff<R>(
     lock: impl Fn(&mut dyn FnMut()) + Sync,
     measures: impl FnOnce(&mut dyn FnMut() -> f64) -> R,

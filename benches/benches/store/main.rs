@@ -1,13 +1,13 @@
 //! What a store over TCP does in a second, and what a handoff takes: `cargo bench -p tenure-benches --bench store`.
 //!
-//! Store and players are in one OS process, on loopback, beside an echo of the same bytes by the same runtime: the ratio is what
-//! locking adds to talking. Medians of several runs; the players keep one request each under way.
+//! Store and players are in one OS process, on loopback, beside an echo of the same bytes by the same runtime: the
+//! ratio is what locking adds to talking. Medians of several runs; the players keep one request each under way.
 
 use bytes::{Buf, BytesMut};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tenure_engine::{Engine, Memory};
-use tenure_protocol::message::{AcquireRequest, WaitMode};
+use tenure_protocol::message::{AcquireRequest, Granted, Release, WaitMode};
 use tenure_protocol::{
     Delta, Incarnation, Link, ProcessId, Request, SessionId, Time, ToProcess, ToStore, Token,
     Version,
@@ -99,21 +99,21 @@ impl Player {
         self.send(&FromProcess::Message(ToStore::Acquire(acquire)))
             .await;
         loop {
-            if let ToProcess::Granted { token, version, .. } = self.next().await {
+            if let ToProcess::Granted(Granted { token, version, .. }) = self.next().await {
                 return (token, version);
             }
         }
     }
 
     async fn release(&mut self, session: &SessionId, (token, base): (Token, Version)) {
-        let release = ToStore::Release {
+        let release = ToStore::Release(Release {
             session: session.clone(),
             token,
             base,
             delta: Delta::default(),
             requeue: None,
             idle_ms: 0,
-        };
+        });
         self.send(&FromProcess::Message(release)).await;
         loop {
             if matches!(self.next().await, ToProcess::Released { .. }) {

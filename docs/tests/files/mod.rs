@@ -3,8 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Returns the files below a folder whose names end in the extension, in order. Build folders and links are left out.
+/// Returns the files below a folder whose names end in the extension, in order.
 pub(crate) fn below(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let has_extension = |path: &PathBuf| path.extension().is_some_and(|end| end == extension);
+    all(folder).into_iter().filter(has_extension).collect()
+}
+
+/// Returns the files below a folder, in order. Build folders and links are left out.
+pub(crate) fn all(folder: &Path) -> Vec<PathBuf> {
     let mut folders = vec![folder.to_owned()];
     let mut files = Vec::new();
     while let Some(folder) = folders.pop() {
@@ -17,7 +23,7 @@ pub(crate) fn below(folder: &Path, extension: &str) -> Vec<PathBuf> {
             }
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|end| end == extension) {
+            } else {
                 files.push(path);
             }
         }

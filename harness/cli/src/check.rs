@@ -51,7 +51,12 @@ pub(crate) struct Check {
     chart: Option<PathBuf>,
     /// Print the scripts of the conformance suite as JSON: the shortest path to each transition of the store's machine,
     /// or to each `sometimes` property.
-    #[arg(long, value_enum, value_name = "WHICH", conflicts_with_all = ["universes", "all", "list", "mutant", "mutants", "matrix", "symmetry", "chart"])]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHICH",
+        conflicts_with_all = ["universes", "all", "list", "mutant", "mutants", "matrix", "symmetry", "chart"]
+    )]
     scripts: Option<Which>,
     /// Print one JSON object per line instead of text.
     #[arg(long)]
@@ -307,7 +312,9 @@ fn list(is_json: bool) -> Result<()> {
     }
     for mutant in ProtocolMutant::ALL {
         if is_json {
-            let line = serde_json::json!({ "mutant": mutant.name(), "rule": mutant.rule(), "summary": mutant.summary() });
+            let line = serde_json::json!({
+                "mutant": mutant.name(), "rule": mutant.rule(), "summary": mutant.summary(),
+            });
             writeln!(out, "{line}")?;
         } else {
             writeln!(

@@ -153,7 +153,8 @@ impl Verify {
             conforms &= report.conforms;
             if self.json {
                 let object = serde_json::json!({
-                    "conformance": report.side, "claim": report.claim, "holds": report.conforms, "seconds": report.seconds,
+                    "conformance": report.side, "claim": report.claim, "holds": report.conforms,
+                    "seconds": report.seconds,
                 });
                 writeln!(out, "{object}")?;
             } else {

@@ -14,7 +14,7 @@ use support::{Player, Store, assert_ends, command, stderr, stdout, tenure};
 use tempfile::TempDir;
 use tenure_protocol::attributes::Change;
 use tenure_protocol::id::ShortId;
-use tenure_protocol::message::GrantRef;
+use tenure_protocol::message::{Commit, GrantRef, Release};
 use tenure_protocol::{AttributeName, SessionId, ToProcess, ToStore};
 
 fn folder() -> TempDir {
@@ -184,12 +184,12 @@ fn a_restart_recalls_no_session_and_the_holder_continues() {
         token,
     };
     let mut holder = Player::reconnect(&store, "p1", vec![hold]);
-    holder.say(ToStore::Commit {
+    holder.say(ToStore::Commit(Commit {
         session: CART,
         token,
         base,
         delta: [].into_iter().collect(),
-    });
+    }));
     assert!(matches!(holder.next(), ToProcess::Committed { .. }));
     let metrics = store.get("/metrics");
     assert!(!metrics.contains("kind=\"recall\""), "{metrics}");
@@ -596,14 +596,14 @@ fn drain(by_ctl: bool) {
         store.signal(Signal::TERM);
     }
     while !matches!(holder.next(), ToProcess::Recall { .. }) {}
-    holder.say(ToStore::Release {
+    holder.say(ToStore::Release(Release {
         session: CART,
         token,
         base,
         delta: [].into_iter().collect(),
         requeue: None,
         idle_ms: 0,
-    });
+    }));
     let (status, log) = store.ended();
     assert_eq!(status.code(), Some(0), "{log}");
     let store = Store::start(folder.path(), &[]);
@@ -700,12 +700,12 @@ fn the_log_can_be_json_and_never_contains_session_data() {
         name: AttributeName::from_static("card"),
         value: Some(SECRET.as_bytes().to_vec().into()),
     };
-    holder.say(ToStore::Commit {
+    holder.say(ToStore::Commit(Commit {
         session: CART,
         token,
         base,
         delta: [change].into_iter().collect(),
-    });
+    }));
     assert!(matches!(holder.next(), ToProcess::Committed { .. }));
     store.signal(Signal::TERM);
     store.signal(Signal::INT);

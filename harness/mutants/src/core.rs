@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tenure_protocol::attributes::{Records, State};
 use tenure_protocol::config::Settings;
+use tenure_protocol::message::{Commit, Granted};
 use tenure_protocol::store::{Input, Output};
 use tenure_protocol::{
     Link, ProcessId, SessionId, StoreMachine as Machine, StoreSettings, Time, ToProcess, ToStore,
@@ -115,13 +116,13 @@ impl Core {
         }
         let mut link = link;
         if self.mutant.is(DriverMutant::ServesOldConnection)
-            && !matches!(message, ToStore::Hello { .. })
+            && !matches!(message, ToStore::Hello(_))
         {
             let inner = self.inner();
             let own = inner.lines.keys().filter(|(own, _)| own == process);
             link = own.map(|(_, link)| *link).max().unwrap_or(link);
         }
-        let is_keep_alive = matches!(message, ToStore::KeepAlive { .. } | ToStore::Hello { .. });
+        let is_keep_alive = matches!(message, ToStore::KeepAlive { .. } | ToStore::Hello(_));
         let message = self.misread(message);
         self.step(Input::Message {
             process: process.clone(),
@@ -186,20 +187,20 @@ impl Core {
     /// Returns a commit without its base version, as a driver passes it on that ignores versions.
     fn misread(&self, message: ToStore) -> ToStore {
         match message {
-            ToStore::Commit {
+            ToStore::Commit(Commit {
                 session,
                 token,
                 delta,
                 base,
-            } if self.mutant.is(DriverMutant::WrongVersion) => {
+            }) if self.mutant.is(DriverMutant::WrongVersion) => {
                 let inner = self.inner();
                 let own = inner.machine.session(&session);
-                ToStore::Commit {
+                ToStore::Commit(Commit {
                     base: own.map_or(base, |own| own.record().head.version),
                     session,
                     token,
                     delta,
-                }
+                })
             }
             other => other,
         }
@@ -266,7 +267,7 @@ impl Inner {
 
     fn garble(&mut self, mutant: Mutant, mut message: ToProcess) -> ToProcess {
         match &mut message {
-            ToProcess::Granted { state, .. } => {
+            ToProcess::Granted(Granted { state, .. }) => {
                 if mutant.is(DriverMutant::GrantWithoutState) {
                     *state = State::Unchanged;
                 }

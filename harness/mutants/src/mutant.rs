@@ -1,7 +1,7 @@
 //! The mutants of stores and processes.
 
 use std::fmt;
-use tenure_protocol::mutant::{Hook, Level, ProtocolMutant};
+use tenure_protocol::mutant::{Level, ProtocolMutant, SeededHook};
 
 /// A mutant, or none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -122,7 +122,7 @@ impl Mutant {
     }
 }
 
-impl Hook for Mutant {
+impl SeededHook for Mutant {
     fn is_mutant(self, mutant: ProtocolMutant) -> bool {
         self == Self::Protocol(mutant)
     }

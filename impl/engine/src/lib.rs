@@ -6,8 +6,9 @@
 //! [`Records`](tenure_protocol::Records) defines the meaning of an update: an engine returns exactly the records that
 //! [`Records`](tenure_protocol::Records) would contain.
 //!
-//! All calls block. A store runs its engine on a separate thread, which gathers the next batch while the current one is
-//! being committed. One disk sync thereby serves many updates (group commit).
+//! All calls block. A store calls them on a separate thread, which gathers the next batch while the current one is
+//! being committed. One disk sync thereby serves many updates (group commit). The exception is a commit that waits for
+//! no disk, see [`Engine::commits_at_once`].
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -104,6 +105,13 @@ pub trait Engine: Send {
     /// [`EngineError::Unknown`], followed by [`EngineError::Broken`] for all later calls: reopen the engine. See
     /// [`EngineError::outcome`].
     fn commit(&mut self, batch: &[Update]) -> Result<(), EngineError>;
+
+    /// Returns whether the next commit, of a batch of any size that the engine accepts, only copies bytes to the
+    /// operating system, and neither reads from the disk nor waits for it. A store may call such a commit where waiting
+    /// is not allowed. The default is `false`.
+    fn commits_at_once(&self) -> bool {
+        false
+    }
 
     /// Returns the bytes of the last [`Engine::mark`] by any claimant, or `None` if there was none. The default
     /// implementation stores no mark and returns `None`.

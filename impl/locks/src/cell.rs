@@ -3,7 +3,7 @@
 //! A cell is *open* while the attribute is in it. The state word of an open cell contains whether a thread is inside,
 //! and entering or leaving is one compare-exchange. To take the attribute back, the session *closes* the cell. A thread
 //! that then tries to enter or to leave finds the cell closed. Both continue on the slow path, through the session and
-//! its mutex.
+//! its mutex. The table in `word` lists the flags of the state word, and the sides that may change them.
 //!
 //! A cell has two value slots, and the state word names the current one. The thread inside reads the current slot in
 //! place and writes to the other one. So a single atomic operation lets the next thread in and makes the writes
@@ -11,10 +11,7 @@
 //! is inside.
 //!
 //! A change in place needs a copy of the value in the other slot. Through a handle, the copy is changed, and the two
-//! slots alternate. By id ([`Held::edit_itself`]), the value itself is changed. The copy, in memory of the thread
-//! ([`spare`]), becomes the current value while the thread is inside. The thread takes the unused memory
-//! along when it leaves. This costs one more atomic operation, but touches only half of the memory. By id, that memory
-//! is usually in no cache.
+//! slots alternate. A lock by id exchanges the two first ([`Held::exchange`], [`by_id`](crate::by_id)).
 //!
 //! # Why there is `unsafe` here
 //!
@@ -25,9 +22,9 @@
 //! Most `unsafe` of this crate is here and in `handoff`. In `harness/loom`, every access goes through loom's
 //! `UnsafeCell`. The other modules with `unsafe` are:
 //!
-//! - [`cells`](crate::cells), which finds a cell without a mutex;
-//! - `entry`, which holds the session's mutex or follows a handoff;
-//! - `table` and `session_ref`, which find a cell by session id;
+//! - `cells` and `link`, which find a cell without a mutex;
+//! - `entry`, which holds the session's mutex;
+//! - `table`, `by_id` and `session_ref`, which find a cell by session id;
 //! - `owned`, whose guards borrow a neighbour field;
 //! - `hint`, which accesses no memory.
 //!
@@ -39,47 +36,28 @@
 //! - *Vacant*: the last thread that left has moved the value out of the other slot, so that value is not dropped there.
 #![allow(unsafe_code)]
 
-mod handoff;
+pub(crate) mod handoff;
+#[cfg(test)]
+mod tests;
+mod word;
 
-pub(crate) use handoff::HandedOver;
+use word::{
+    CHANGED, CLOSED, FILLED, HELD, NUMBER, OWN, SECOND, THREAD, UNWINDING, VACANT, WRITTEN,
+};
 
-use crate::cells::{Key, Link};
-use crate::content::Content;
+use crate::content::{Content, Write};
 use crate::hint::{Hint, LineOffset};
+use crate::key::Key;
+use crate::link::Link;
 use crate::mutant::{self, LockMutant};
-use crate::spare;
-use crate::sync::{AtomicPtr, AtomicU64, Ordering, UnsafeCell, panicking};
-use crate::wait::Waiter;
+use crate::sync::{Arc, AtomicPtr, AtomicU64, Ordering, UnsafeCell, panicking};
+use crate::waiter::Waiter;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::Location;
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicI32 as PlainI32, AtomicPtr as PlainPtr, AtomicU64 as PlainU64};
 use tenure_protocol::attributes::Value;
 use tenure_protocol::{AttributeName, ThreadId, Time, Token};
-
-/// The attribute is not in the cell.
-const CLOSED: u64 = 1;
-/// A thread is inside. Its number is in the upper bits.
-const HELD: u64 = 2;
-/// The second slot is the current one.
-const SECOND: u64 = 4;
-/// The value has changed since the cell was opened.
-const CHANGED: u64 = 8;
-/// In a [`Held`] only: the thread has written to the other slot.
-const WRITTEN: u64 = 16;
-/// In a [`Held`] only: the thread was already unwinding when it entered, so unwinding says nothing about its work
-/// inside.
-const UNWINDING: u64 = 32;
-/// The value was moved out of the slot that is not current: there is nothing to drop.
-const VACANT: u64 = 64;
-/// In a [`Held`] only: the other slot was vacant and now contains a value.
-const FILLED: u64 = 128;
-/// The cell is closed, and a handoff is planned: the thread inside leaves to the waiter in `next_user`.
-const PLANNED: u64 = 256;
-/// The flags that only a [`Held`] has.
-const OWN: u64 = WRITTEN | UNWINDING | FILLED;
-/// The number of bits below the thread number.
-const THREAD: u32 = 9;
 
 /// Truncates a thread number to the bits that a cell has room for. The manager's own numbers are smaller.
 pub(crate) fn known(thread: ThreadId) -> ThreadId {
@@ -130,7 +108,7 @@ pub(crate) struct Cell {
 #[derive(Debug)]
 struct Aside {
     name: AttributeName,
-    /// The waiter that follows the thread inside, while a handoff is [planned](PLANNED).
+    /// The waiter that follows the thread inside, while a handoff is [planned](word::PLANNED).
     next_user: AtomicPtr<Waiter>,
 }
 
@@ -160,6 +138,13 @@ pub(crate) struct Closed {
     /// The thread inside, which from now on is inside the session.
     pub(crate) user: Option<ThreadId>,
 }
+
+/// The result of a [`handoff`]: the waiting thread is inside this cell, and may enter it once.
+#[derive(Debug)]
+pub(crate) struct HandedOver(NonNull<Cell>);
+
+// SAFETY: a cell may be used from any thread.
+unsafe impl Send for HandedOver {}
 
 /// The access of the thread inside a cell. Dropping it does not leave the cell.
 #[derive(Debug)]
@@ -379,6 +364,15 @@ impl Cell {
     }
 }
 
+impl Cell {
+    /// Takes the waiter that follows the thread inside.
+    fn take_next_user(&self) -> Option<Arc<Waiter>> {
+        let waiter = self.aside.next_user.swap(ptr::null_mut(), Ordering::AcqRel);
+        // SAFETY: the pointer comes from an `Arc`, and `swap` returns it to only one caller.
+        (!waiter.is_null()).then(|| unsafe { Arc::from_raw(waiter) })
+    }
+}
+
 impl Drop for Cell {
     fn drop(&mut self) {
         self.lives.with_mut(|_| ());
@@ -404,14 +398,17 @@ impl<'c> Held<'c> {
         content.bytes()
     }
 
-    /// Returns the value that this thread has written, if any.
+    /// Returns the write of this thread.
     #[inline]
-    pub(crate) fn written(&self) -> Option<Option<Value>> {
-        self.is_written().then(|| {
-            // SAFETY: no other thread touches the other slot.
-            self.place(true)
-                .with(|content| unsafe { (**content).value() })
-        })
+    pub(crate) fn written(&self) -> Write {
+        if !self.is_written() {
+            return Write::Unchanged;
+        }
+        // SAFETY: no other thread touches the other slot.
+        let value = self
+            .place(true)
+            .with(|content| unsafe { (**content).value() });
+        Write::from(value)
     }
 
     #[inline(always)]
@@ -483,31 +480,26 @@ impl<'c> Held<'c> {
         })
     }
 
-    /// Changes the value in place as [`Held::edit`] does, for a lock by id. The copy keeps the old value, and the value
-    /// itself is changed. So the copy is in memory that this thread has just used, and the value stays at its address.
+    /// Returns the current value, if this thread has written none and the cell is the single owner of the bytes.
     #[inline(always)]
-    pub(crate) fn edit_itself<R>(&mut self, change: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-        if !self.is_written() {
-            self.save();
-        }
-        self.edit(change)
-    }
-
-    /// Puts a copy into the other slot and makes it the current one, if the cell is still open.
-    #[inline(always)]
-    fn save(&mut self) {
+    pub(crate) fn unwritten(&self) -> Option<&[u8]> {
         // SAFETY: no thread writes to the current slot while a thread is inside.
         let current = self.place(false).with(|content| unsafe { &**content });
-        let Content::Own(value) = current else {
-            return;
-        };
-        let copy = Content::Own(spare::copy(value));
+        match current {
+            Content::Own(value) if !self.is_written() => Some(value),
+            _ => None,
+        }
+    }
+
+    /// Puts `copy`, a copy of the [unwritten](Held::unwritten) value, into the other slot, and makes it the current one
+    /// if the cell is still open. The thread then changes the value itself. Returns the earlier content of the slot.
+    #[inline(always)]
+    pub(crate) fn exchange(&mut self, copy: Vec<u8>) -> Content {
         self.fill();
         // SAFETY: no other thread touches the other slot.
         let rest = self
             .place(true)
-            .with_mut(|content| unsafe { std::mem::replace(&mut **content, copy) });
-        spare::keep(rest);
+            .with_mut(|content| unsafe { std::mem::replace(&mut **content, Content::Own(copy)) });
         // Whether or not the exchange succeeds, the other slot now contains the value, for this thread alone.
         let held = self.own_word();
         let word = &self.cell.used.word;
@@ -517,6 +509,7 @@ impl<'c> Held<'c> {
             self.word ^= SECOND;
         }
         self.word |= WRITTEN;
+        rest
     }
 
     #[inline(always)]
@@ -571,7 +564,7 @@ impl<'c> Held<'c> {
     /// Returns the state word after this thread has left.
     #[inline(always)]
     fn after(&self, keeps: bool) -> u64 {
-        let mut free = self.word & !(OWN | HELD | u64::MAX << THREAD);
+        let mut free = self.word & !(OWN | HELD | NUMBER);
         if self.word & FILLED != 0 {
             free &= !VACANT;
         }
@@ -615,11 +608,11 @@ impl<'c> Held<'c> {
             .is_ok()
     }
 
-    /// Leaves the cell as [`Held::leave`] does, and takes the memory of the other slot along for the thread's next
-    /// copy.
+    /// Leaves the cell as [`Held::leave`] does, and passes the content of the other slot to `keep` if the thread has
+    /// written.
     #[inline(always)]
     #[must_use = "`false` means that the cell was closed and the thread is still inside"]
-    pub(crate) fn leave_nothing(&self, keeps: bool, now: Time) -> bool {
+    pub(crate) fn leave_taking(&self, keeps: bool, now: Time, keep: impl FnOnce(Content)) -> bool {
         let free = self.after(keeps);
         if !self.is_written() {
             return self.go_out(free, now);
@@ -631,7 +624,7 @@ impl<'c> Held<'c> {
         let has_left = self.go_out(free | VACANT, now);
         if has_left {
             // SAFETY: no thread reads that slot from now on, so this is the only owner of the value.
-            spare::keep(unsafe { rest.assume_init() });
+            keep(unsafe { rest.assume_init() });
         }
         has_left
     }

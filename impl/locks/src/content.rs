@@ -2,7 +2,9 @@
 
 use crate::hint::Hint;
 use std::fmt;
+use tenure_protocol::AttributeName;
 use tenure_protocol::attributes::Value;
+use tenure_protocol::process::Call;
 
 /// A value that can be changed in place. Small: two of them share a cache line with the state word of the cell.
 #[derive(Default)]
@@ -79,5 +81,37 @@ impl Content {
 impl From<Option<Value>> for Content {
     fn from(value: Option<Value>) -> Self {
         value.map_or(Self::Absent, |value| Self::Shared(Box::new(value)))
+    }
+}
+
+/// The change that a thread makes to the value of an attribute.
+pub(crate) enum Write {
+    Unchanged,
+    Removed,
+    Set(Value),
+}
+
+impl Write {
+    /// Calls `apply` with the new value, or with `None` if the attribute is removed. Returns `None` without a call if
+    /// the value is unchanged.
+    #[inline]
+    pub(crate) fn map<R>(self, apply: impl FnOnce(Option<Value>) -> R) -> Option<R> {
+        match self {
+            Self::Unchanged => None,
+            Self::Removed => Some(apply(None)),
+            Self::Set(value) => Some(apply(Some(value))),
+        }
+    }
+
+    /// Returns the machine's call for this write.
+    pub(crate) fn call(self, name: &AttributeName) -> Option<Call> {
+        let name = name.clone();
+        self.map(|value| Call::Write { name, value })
+    }
+}
+
+impl From<Option<Value>> for Write {
+    fn from(value: Option<Value>) -> Self {
+        value.map_or(Self::Removed, Self::Set)
     }
 }

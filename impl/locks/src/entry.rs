@@ -4,24 +4,21 @@
 //! Nearly all `unsafe` functions of [`cell`](crate::cell) require that, and so they are called only here.
 #![allow(unsafe_code)]
 
-mod handoff;
-
-use crate::cell::{Cell, Closed, Entrance, HandedOver, Held, Terms};
-use crate::cells::{Cells, Key};
+use crate::cell::{Cell, Closed, Entrance, HandedOver, Held, Terms, handoff};
+use crate::cells::Cells;
 use crate::content::Content;
+use crate::granted::{Granted, has, shares};
 use crate::hint::Hint;
+use crate::key::Key;
 use crate::mutant::{self, LockMutant};
-use crate::snapshot::Discard;
-use crate::sync::{Arc, Mutex, MutexGuard, lock};
-use crate::uses::Class;
-use crate::wait::{Outcome, Waiter, wake_all};
-use std::collections::{BTreeMap, btree_map};
+use crate::state::{Inside, State};
+use crate::sync::{Mutex, MutexGuard, lock};
+use crate::wait::wake_all;
 use std::fmt;
 use std::panic::resume_unwind;
 use std::task::Waker;
-use tenure_protocol::attributes::Value;
 use tenure_protocol::id::ShortId;
-use tenure_protocol::process::{Detached, Handoff, Names};
+use tenure_protocol::process::{Detached, Names};
 use tenure_protocol::{AttributeName, Limits, SessionId, ThreadId, Time};
 
 /// The manager's entry for one session. See the [module](self).
@@ -30,110 +27,6 @@ pub(crate) struct Entry {
     cells: Cells,
     pub(crate) id: SessionId,
     state: Mutex<State>,
-}
-
-/// The state behind the entry's mutex.
-#[derive(Debug)]
-pub(crate) struct State {
-    /// The detached session. `None` while the session is in the machine, or unknown.
-    pub(crate) detached: Option<Detached>,
-    /// The class of this session in the order of last use.
-    pub(crate) class: Class,
-    /// The last use as known in that order.
-    pub(crate) known: Time,
-    /// Whether the session is noted for a visit in that order.
-    pub(crate) is_noted: bool,
-    /// The state that most sessions do not need.
-    rare: Option<Box<Rare>>,
-}
-
-#[derive(Debug, Default)]
-struct Rare {
-    /// The guards without a cell.
-    inside: Vec<Inside>,
-    /// The threads that wait for a lock. Each thread waits for at most one lock of this session.
-    waiting: BTreeMap<ThreadId, Arc<Waiter>>,
-    /// The last discarded write set.
-    discard: Option<Discard>,
-    /// The handoff that is planned in a cell, whether or not it has happened yet.
-    handoff: Option<Handoff>,
-}
-
-impl State {
-    /// Returns the guards without a cell.
-    pub(crate) fn inside(&self) -> &[Inside] {
-        self.rare.as_ref().map_or(&[], |rare| &rare.inside)
-    }
-
-    /// Adds a guard without a cell.
-    #[inline(always)]
-    pub(crate) fn note_inside(&mut self, inside: Inside) {
-        self.rare.get_or_insert_default().inside.push(inside);
-    }
-
-    /// Adds a thread that waits for a lock. Returns `false` if the thread already waits for one.
-    #[must_use]
-    pub(crate) fn note_waiting(&mut self, waiter: Arc<Waiter>) -> bool {
-        let all = &mut self.rare.get_or_insert_default().waiting;
-        match all.entry(waiter.entrance.thread) {
-            btree_map::Entry::Vacant(place) => {
-                place.insert(waiter);
-                true
-            }
-            btree_map::Entry::Occupied(_) => false,
-        }
-    }
-
-    /// Removes a thread that waits for a lock.
-    #[inline(always)]
-    pub(crate) fn end_waiting(&mut self, thread: ThreadId) -> Option<Arc<Waiter>> {
-        self.rare.as_mut()?.waiting.remove(&thread)
-    }
-
-    /// Removes this wait of a thread. Returns whether the thread was still waiting for it.
-    pub(crate) fn end_wait(&mut self, waiter: &Arc<Waiter>) -> bool {
-        let thread = waiter.entrance.thread;
-        let rare = self.rare.as_ref();
-        let own = rare.and_then(|rare| rare.waiting.get(&thread));
-        let is_it = own.is_some_and(|own| Arc::ptr_eq(own, waiter));
-        is_it && self.end_waiting(thread).is_some()
-    }
-
-    /// Grants a lock to a waiting thread. The thread is inside from now on, even before it takes its guard. Returns the
-    /// waker to wake.
-    #[inline(always)]
-    pub(crate) fn let_in(&mut self, now: Time, waiter: &Waiter, granted: Granted) -> Option<Waker> {
-        let names = waiter.names.clone();
-        let entrance = Entrance {
-            now,
-            ..waiter.entrance
-        };
-        self.note_inside(Inside { names, entrance });
-        waiter.wait.answer(Outcome::Locked(Box::new(granted)))
-    }
-
-    /// Records a use of the session. Returns whether the session must be [noted](crate::uses) for a visit.
-    #[inline]
-    pub(crate) fn wakes(&mut self) -> bool {
-        self.class == Class::Cold && !std::mem::replace(&mut self.is_noted, true)
-    }
-
-    /// Returns the last discarded write set.
-    pub(crate) fn discard(&self) -> Option<&Discard> {
-        self.rare.as_ref()?.discard.as_ref()
-    }
-
-    /// Records a discarded write set.
-    pub(crate) fn note_discard(&mut self, discard: Discard) {
-        self.rare.get_or_insert_default().discard = Some(discard);
-    }
-}
-
-/// A guard without a cell.
-#[derive(Clone, Debug)]
-pub(crate) struct Inside {
-    pub(crate) names: Names,
-    pub(crate) entrance: Entrance,
 }
 
 /// The access of a thread that entered without the machine.
@@ -153,61 +46,6 @@ impl Entered<'_> {
             Self::Cell(_) => unreachable!(
                 "only a request for one attribute enters a cell, and this caller requests several"
             ),
-        }
-    }
-}
-
-/// Attributes that were locked together, with the token of the grant.
-#[derive(Debug)]
-pub(crate) struct Granted {
-    pub(crate) token: tenure_protocol::Token,
-    pub(crate) values: Values,
-}
-
-/// The values of these attributes when they were locked.
-#[derive(Debug)]
-pub(crate) enum Values {
-    /// The value of the one requested attribute.
-    One(Option<Value>),
-    /// The requested attributes that have a value.
-    Many(Vec<(AttributeName, Value)>),
-}
-
-impl Values {
-    /// Returns the values of the attributes in `names`.
-    #[inline(always)]
-    pub(crate) fn of<'a>(
-        names: &Names,
-        mut all: impl Iterator<Item = (&'a AttributeName, &'a Value)>,
-    ) -> Self {
-        if let Names::One(name) = names {
-            let own = all.find(|(own, _)| *own == name);
-            return Self::One(own.map(|(_, value)| value.clone()));
-        }
-        let own = all.filter(|(name, _)| has(names, name));
-        Self::Many(
-            own.map(|(name, value)| (name.clone(), value.clone()))
-                .collect(),
-        )
-    }
-
-    /// Returns the value of the one requested attribute.
-    pub(crate) fn one(self) -> Option<Value> {
-        match self {
-            Self::One(value) => value,
-            Self::Many(_) => {
-                unreachable!("a request for one attribute is granted with `Values::One`")
-            }
-        }
-    }
-
-    /// Returns the values of several attributes.
-    pub(crate) fn many(self) -> Vec<(AttributeName, Value)> {
-        match self {
-            Self::One(_) => {
-                unreachable!("a request for several attributes is granted with `Values::Many`")
-            }
-            Self::Many(values) => values,
         }
     }
 }
@@ -245,17 +83,6 @@ pub(crate) struct Locked<'e> {
     pub(crate) state: MutexGuard<'e, State>,
 }
 
-impl Granted {
-    /// Returns these attributes of a detached session.
-    #[inline(always)]
-    fn of(detached: &Detached, names: &Names) -> Self {
-        Self {
-            token: detached.token(),
-            values: Values::of(names, detached.attributes()),
-        }
-    }
-}
-
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Session").field(&ShortId(&self.id)).finish() // Neither the id nor the values: both are secret.
@@ -266,13 +93,7 @@ impl Entry {
     pub(crate) fn new(id: SessionId) -> Self {
         Self {
             id,
-            state: Mutex::new(State {
-                detached: None,
-                class: Class::New,
-                known: Time::ZERO,
-                is_noted: true, // The map has noted the new session.
-                rare: None,
-            }),
+            state: Mutex::new(State::new()),
             cells: Cells::new(),
         }
     }
@@ -282,7 +103,10 @@ impl Entry {
             cells: &self.cells,
             state: lock(&self.state),
         };
-        own.settle_planned();
+        if let Some(handoff) = own.state.take_handoff() {
+            // SAFETY: the cells and the state belong to this session.
+            unsafe { handoff::settle(&mut own.state, own.cells, &handoff) };
+        }
         own
     }
 
@@ -322,18 +146,23 @@ impl Entry {
     pub(crate) fn fold(&mut self) {
         let mut own = self.lock();
         own.close_all();
-        own.state.rare.take_if(|rare| {
-            rare.inside.is_empty() && rare.waiting.is_empty() && rare.discard.is_none()
-        });
-        if let Some(detached) = &mut own.state.detached {
-            detached.shrink();
-        }
+        own.state.shrink();
         drop(own);
         self.cells = Cells::new();
     }
 
     pub(crate) fn has_cells(&self) -> bool {
         !self.cells.is_empty()
+    }
+}
+
+impl Drop for Locked<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.state.has_waiting() {
+            // SAFETY: the cells and the state belong to this session.
+            unsafe { handoff::publish(&mut self.state, self.cells) };
+        }
     }
 }
 
@@ -464,14 +293,6 @@ impl<'e> Locked<'e> {
         others.count() + cells.count()
     }
 
-    /// Removes a guard without a cell that has left.
-    pub(crate) fn forget(&mut self, thread: ThreadId, names: &Names) -> Option<Inside> {
-        let inside = &mut self.state.rare.as_mut()?.inside;
-        let is_it = |own: &Inside| own.entrance.thread == thread && own.names == *names;
-        let place = inside.iter().position(is_it)?;
-        Some(inside.swap_remove(place))
-    }
-
     /// Completes the leaving of a guard through the session, and takes it out of its cell, if any. Returns the values
     /// of the cell, so that the caller drops them after others have been woken.
     #[inline(always)]
@@ -482,7 +303,7 @@ impl<'e> Locked<'e> {
         held: Option<Held<'_>>,
     ) -> Option<[Content; 2]> {
         let Some(held) = held else {
-            self.forget(thread, names);
+            self.state.end_inside(thread, names);
             return None;
         };
         // SAFETY: the mutex is held. The session has let the guard out, so the cell is closed.
@@ -516,22 +337,5 @@ impl<'e> Locked<'e> {
     /// Returns whether any thread is inside.
     pub(crate) fn is_used(&self) -> bool {
         !self.state.inside().is_empty() || self.cells.iter().any(|cell| cell.inside().is_some())
-    }
-}
-
-/// Returns whether an attribute is among `names`.
-pub(crate) fn has(names: &Names, name: &AttributeName) -> bool {
-    match names {
-        Names::All => true,
-        Names::One(own) => own == name,
-        Names::Many(own) => own.contains(name),
-    }
-}
-
-fn shares(one: &Names, two: &Names) -> bool {
-    match (one, two) {
-        (Names::All, _) | (_, Names::All) => true,
-        (Names::One(own), other) | (other, Names::One(own)) => has(other, own),
-        (Names::Many(own), other) => own.iter().any(|name| has(other, name)),
     }
 }

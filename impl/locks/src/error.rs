@@ -3,13 +3,12 @@
 //! Error texts end up in logs, and a session id is as secret as a password. So every text names a session by its
 //! [`ShortId`].
 
-use crate::limits::Agreed;
 use std::fmt;
 use std::panic::Location;
 use tenure_protocol::AttributeName;
 use tenure_protocol::SessionId;
 use tenure_protocol::id::{NameLength, ShortId};
-use tenure_protocol::message::{Limited, Refusal};
+use tenure_protocol::message::Limited;
 use tenure_protocol::process::Poison;
 
 /// The reason why a request or an operation failed. Large parts are boxed, so that a result is no larger than a guard.
@@ -280,29 +279,6 @@ impl Error {
             Poison::Revoked => Self::Revoked(session),
             Poison::Late => Self::Late(session),
             Poison::Superseded => Self::Superseded(session),
-        }
-    }
-
-    /// Returns the error for a refusal of the machine. For a repeated lock, the error has no source line yet.
-    pub(crate) fn refused(session: &SessionId, why: Refusal, limits: &Agreed) -> Self {
-        let id = session;
-        let session = || Box::new(session.clone());
-        match why {
-            Refusal::WouldBlock => Self::WouldBlock(session()),
-            Refusal::Cancelled | Refusal::Deadline => Self::Deadline(session()),
-            Refusal::Deadlock { cycle } => Self::Deadlock {
-                cycle: cycle.into(),
-            },
-            Refusal::Limit(limited) => Self::Limit(limits.exceeded(id, limited)),
-            Refusal::Gone | Refusal::NotHeld => Self::Gone(session()),
-            Refusal::AlreadyLocked => Self::AlreadyLocked(Box::new(First {
-                session: *session(),
-                place: None,
-            })),
-            Refusal::IdTaken => Self::IdTaken(session()),
-            Refusal::ShuttingDown => Self::ShuttingDown(session()),
-            Refusal::Absent => Self::Absent(session()),
-            Refusal::Unsupported => Self::Unsupported(limits.unsupported(id)),
         }
     }
 }

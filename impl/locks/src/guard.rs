@@ -1,20 +1,22 @@
 //! The guard of one locked attribute.
 
 use crate::cell::{Entrance, Held};
-use crate::entry::Granted;
 use crate::error::Error;
+use crate::granted::Granted;
 use crate::mutant::{self, LockMutant};
 use crate::session::Session;
 use crate::session_ref::GuardSession;
 use crate::snapshot::{Discard, Discarded};
 use crate::sync::{Arc, panicking};
-use crate::wait::{Outcome, Wait, block_on, in_drop};
+use crate::wait::{Wait, block_on, in_drop};
+use std::convert::identity;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tenure_protocol::attributes::Value;
+use tenure_protocol::message::GrantRef;
 use tenure_protocol::process::{Call, Names};
 use tenure_protocol::{AttributeName, SessionId, ThreadId, Token, Version};
 
@@ -189,10 +191,7 @@ impl<'s> Guard<'s> {
             unreachable!("the match above returns unless the access is a cell")
         };
         let change = |bytes: &mut Vec<u8>| (change(bytes), bytes.len());
-        let (result, length) = match self.home {
-            GuardSession::Handle(_) => held.edit(change),
-            GuardSession::Inside(..) => held.edit_itself(change),
-        };
+        let (result, length) = self.home.edit(held, change);
         if length > bytes_max {
             self.accept_growth()?;
         }
@@ -208,7 +207,7 @@ impl<'s> Guard<'s> {
             return Ok(());
         };
         let (name, thread) = (held.name(), held.thread());
-        let value = held.written().flatten();
+        let value = held.written().map(identity).flatten();
         home.with(|Session { hub, entry }| {
             let result = hub.write(entry, thread, name, value.as_ref(), Some(held));
             match &result {
@@ -262,8 +261,8 @@ impl<'s> Guard<'s> {
     /// Makes the writes under this guard durable, and keeps the lock. Await the result, or call [`Commit::blocking`].
     /// The commit may include writes of the same thread under other guards of the session.
     pub fn commit(&mut self) -> Commit<'_, 's> {
-        let writes = match &self.access {
-            Access::Cell(held) => held.written().map(|value| (held.name().clone(), value)),
+        let write = match &self.access {
+            Access::Cell(held) => held.written().call(held.name()),
             _ => None,
         };
         let thread = self.thread();
@@ -275,9 +274,9 @@ impl<'s> Guard<'s> {
         Commit {
             session: self.home.handle(),
             thread,
-            writes,
+            write,
             cell: held,
-            ending: None,
+            rename: None,
             is_written,
             wait: None,
         }
@@ -430,15 +429,15 @@ pub(crate) fn note_panic(session: &Session, entrance: Entrance) {
 pub struct Commit<'g, 's> {
     pub(crate) session: Session,
     pub(crate) thread: ThreadId,
-    /// The write in a cell, which must go to the session first.
-    pub(crate) writes: Option<(AttributeName, Option<Value>)>,
+    /// The call for the write in a cell, which must go to the session first.
+    pub(crate) write: Option<Call>,
     /// That cell. After the commit, the thread sees the committed value there.
     pub(crate) cell: Option<&'g mut Held<'s>>,
-    /// The pending end or rename of the session by the same guard. A rename moves the guard to another session.
-    pub(crate) ending: Option<Arc<Wait>>,
+    /// The pending rename of the session by the same guard, which moves the guard to another session.
+    pub(crate) rename: Option<Arc<Wait<GrantRef>>>,
     /// Whether the guard has uncommitted writes, for a guard without a cell.
     pub(crate) is_written: Option<&'g mut bool>,
-    pub(crate) wait: Option<Arc<Wait>>,
+    pub(crate) wait: Option<Arc<Wait<Version>>>,
 }
 
 impl fmt::Debug for Commit<'_, '_> {
@@ -476,13 +475,12 @@ impl Commit<'_, '_> {
             return Poll::Ready(Err(forked));
         }
         if self.wait.is_none() {
-            let writes = self.writes.take();
-            let writes = writes.as_ref().map(|(name, value)| (name, value.clone()));
+            let write = self.write.take();
             // Registered first: if a waker panics, no waiting thread is lost.
             let wait = Arc::clone(self.wait.insert(Arc::default()));
             let Session { hub, entry } = &self.session;
-            let of = || hub.moved(entry, self.ending.as_ref());
-            if let Err(error) = hub.ask_to(of, self.thread, writes, &Call::Commit, &wait) {
+            let of = || hub.moved(entry, self.rename.as_ref());
+            if let Err(error) = hub.ask_to(of, self.thread, write, &Call::Commit, &wait) {
                 self.wait = None;
                 return Poll::Ready(Err(error));
             }
@@ -502,11 +500,7 @@ impl Commit<'_, '_> {
             return Poll::Pending;
         };
         self.wait = None;
-        Poll::Ready(match outcome {
-            Outcome::Committed(version) => Ok(version),
-            Outcome::Failed(error) => Err(*error),
-            _ => unreachable!("the machine answers a commit only with a version or a refusal"),
-        })
+        Poll::Ready(outcome.map_err(|error| *error))
     }
 }
 

@@ -70,6 +70,7 @@
 //! [`Locks::disconnected`] accept what the driver receives. The driver must call [`Locks::tick`] no later than
 //! [`Locks::next_deadline`]. [`Locks::trim`] releases idle sessions after a [`Locks::sweep`]. `examples/shared.rs` is a
 //! complete program.
+pub use asking::WAIT_MS;
 pub use error::{Error, Exceeded, First, Unsupported, Whose};
 pub use event::Event;
 pub use guard::{Commit, Guard};
@@ -78,7 +79,7 @@ pub use locks::Locks;
 #[cfg(feature = "mutants")]
 pub use mutant::{LockMutant, plant, plant_in_machine};
 pub use owned::{OwnedGuard, OwnedLockRequest};
-pub use request::{LockRequest, LockSetRequest, WAIT_MS};
+pub use request::{LockRequest, LockSetRequest};
 pub use session::Session;
 pub use set::GuardSet;
 pub use snapshot::{Busy, Discard, Discarded, Holder};
@@ -89,6 +90,10 @@ pub use uses::Cached;
 #[cfg(any(feature = "loom", feature = "shuttle"))]
 pub use sync::pretend_to_unwind;
 
+mod answers;
+mod asking;
+mod by_id;
+mod calls;
 mod cell;
 mod cells;
 mod clock;
@@ -96,12 +101,16 @@ mod content;
 mod entry;
 mod error;
 mod event;
+mod granted;
 mod guard;
 mod hint;
 mod host;
 mod hub;
+mod key;
 mod limits;
+mod link;
 mod locks;
+mod machine;
 mod map;
 mod mutant;
 mod owned;
@@ -110,11 +119,13 @@ mod session;
 mod session_ref;
 mod set;
 mod snapshot;
-mod spare;
+mod state;
 mod step;
+mod survey;
 mod sync;
 mod table;
 mod thread;
 mod unfetched;
 mod uses;
 mod wait;
+mod waiter;

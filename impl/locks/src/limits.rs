@@ -1,10 +1,10 @@
 //! The store's version and limits from its last welcome. For writes, the smaller of this process's limit and the
 //! store's limit applies.
 
-use crate::error::{Exceeded, Unsupported, Whose};
+use crate::error::{Error, Exceeded, First, Unsupported, Whose};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use tenure_protocol::message::Limited;
+use tenure_protocol::message::{Limited, Refusal};
 use tenure_protocol::{Limits, SessionId, StoreLimits};
 
 /// The limits of this process and of the store. See the [module](self).
@@ -55,8 +55,30 @@ impl Agreed {
         }
     }
 
+    /// Returns the error for a refusal of the machine. For a repeated lock, the error has no source line yet.
+    pub(crate) fn refused(&self, id: &SessionId, why: Refusal) -> Error {
+        let session = || Box::new(id.clone());
+        match why {
+            Refusal::WouldBlock => Error::WouldBlock(session()),
+            Refusal::Cancelled | Refusal::Deadline => Error::Deadline(session()),
+            Refusal::Deadlock { cycle } => Error::Deadlock {
+                cycle: cycle.into(),
+            },
+            Refusal::Limit(limited) => Error::Limit(self.exceeded(id, limited)),
+            Refusal::Gone | Refusal::NotHeld => Error::Gone(session()),
+            Refusal::AlreadyLocked => Error::AlreadyLocked(Box::new(First {
+                session: *session(),
+                place: None,
+            })),
+            Refusal::IdTaken => Error::IdTaken(session()),
+            Refusal::ShuttingDown => Error::ShuttingDown(session()),
+            Refusal::Absent => Error::Absent(session()),
+            Refusal::Unsupported => Error::Unsupported(self.unsupported(id)),
+        }
+    }
+
     /// Returns the error for a feature that the store is too old for.
-    pub(crate) fn unsupported(&self, session: &SessionId) -> Box<Unsupported> {
+    fn unsupported(&self, session: &SessionId) -> Box<Unsupported> {
         let (minor, _) = self.said();
         Box::new(Unsupported {
             session: session.clone(),

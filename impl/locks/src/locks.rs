@@ -1,16 +1,17 @@
 //! The manager: sessions for threads, and an interface for the driver that connects the manager to a store.
 
+use crate::by_id::ById;
 use crate::clock::Clock;
 #[cfg(doc)]
 use crate::error::Error;
 use crate::event::Event;
 use crate::host::Host;
 use crate::hub::Hub;
+use crate::machine::Machine;
 use crate::request::LockRequest;
 use crate::session::Session;
 use crate::session_ref::SessionRef;
 use crate::snapshot::Busy;
-use crate::step::Machine;
 use crate::sync::Arc;
 use crate::uses::Cached;
 use crate::wait::block_on;
@@ -77,7 +78,7 @@ impl Locks {
         session: &'s SessionId,
         name: &'s N,
     ) -> LockRequest<'s> {
-        let of = SessionRef::Id(&self.hub, session);
+        let of = SessionRef::Id(ById::new(&self.hub, session));
         LockRequest::new(of, name.as_ref(), Location::caller())
     }
 

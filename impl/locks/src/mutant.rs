@@ -25,7 +25,8 @@ macro_rules! lock_mutants {
                 match self { $(Self::$variant => $name),+ }
             }
 
-            /// Returns the ids of the protocol rules that the mutant breaks. The slice is empty if the mutant only makes memory unsafe.
+            /// Returns the ids of the protocol rules that the mutant breaks. The slice is empty if the mutant only
+            /// makes memory unsafe.
 
             #[must_use]
 
@@ -110,7 +111,7 @@ pub use switch::{plant, plant_in_machine};
 mod switch {
     use super::LockMutant;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use tenure_protocol::mutant::{Hook, ProtocolMutant};
+    use tenure_protocol::mutant::{ProtocolMutant, SeededHook};
 
     /// The number of the planted mutant plus 1, or 0.
     static PLANTED: AtomicUsize = AtomicUsize::new(0);
@@ -137,7 +138,7 @@ mod switch {
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
     pub(crate) struct Own;
 
-    impl Hook for Own {
+    impl SeededHook for Own {
         fn is_mutant(self, mutant: ProtocolMutant) -> bool {
             MUTANT.load(Ordering::Relaxed) == mutant as usize + 1
         }

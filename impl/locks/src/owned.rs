@@ -51,6 +51,26 @@ pub struct OwnedGuard {
     owner: Arc<Owner>,
 }
 
+impl Session {
+    /// Requests the lock of one attribute, for a guard without a borrow. The guard is `Send` and `'static`, so a
+    /// spawned task can return it and a struct can store it. Costs one allocation more than [`Session::lock`].
+    #[track_caller]
+    pub fn lock_owned(&self, name: impl AsRef<[u8]>) -> OwnedLockRequest {
+        OwnedLockRequest::new(self.clone(), name.as_ref(), None, Location::caller())
+    }
+
+    /// Requests a lock as [`Session::lock_owned`] does. `keeps` is dropped after the request and its guard.
+    #[doc(hidden)]
+    #[track_caller]
+    pub fn lock_owned_keeping(
+        &self,
+        name: impl AsRef<[u8]>,
+        keeps: Arc<dyn Any + Send + Sync>,
+    ) -> OwnedLockRequest {
+        OwnedLockRequest::new(self.clone(), name.as_ref(), Some(keeps), Location::caller())
+    }
+}
+
 impl OwnedLockRequest {
     pub(crate) fn new(
         session: Session,

@@ -1,17 +1,17 @@
 //! Lock requests: one future for tasks and OS threads, for one attribute, several, or all.
 
+#[cfg(doc)]
+use crate::asking::WAIT_MS;
+use crate::asking::{Answer, Made, Request};
 use crate::cell::{self, Entrance, Held};
-use crate::cells::Key;
 use crate::entry::Entered;
 use crate::error::Error;
 use crate::guard::Guard;
-use crate::hub::Asked;
+use crate::key::Key;
 use crate::session::Session;
 use crate::session_ref::{GuardSession, Opened, SessionRef};
 use crate::set::GuardSet;
-use crate::sync::Arc;
 use crate::thread;
-use crate::wait::{Outcome, Waiter, block_on, in_drop};
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
@@ -19,201 +19,38 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tenure_protocol::message::WaitMode;
 use tenure_protocol::process::Names;
-use tenure_protocol::{ThreadId, Time};
+use tenure_protocol::{AttributeName, ThreadId, Time};
 
-/// The default time limit of a lock request, in milliseconds. Rule 17: every wait has a deadline.
-pub const WAIT_MS: u64 = 60_000;
-
-/// The options of a request.
-#[derive(Clone, Copy, Debug)]
-struct Manner {
-    wait_mode: WaitMode,
-    /// Lock only a session that exists.
-    existing: bool,
-    /// The deadline on the manager's clock. [`Time::ZERO`] means [`WAIT_MS`] after the wait begins.
-    until: Time,
-    /// The requesting thread. 0 means the thread that polls.
-    thread: ThreadId,
-    place: &'static Location<'static>,
-}
-
-/// A request that waits. Dropping it withdraws the request.
-#[derive(Debug)]
-struct Waiting<'s> {
-    session: Opened<'s>,
-    waiter: Arc<Waiter>,
-    until: Time,
-    is_answered: bool,
-}
-
-/// The result of a request.
-type Answer<'s> = Result<(GuardSession<'s>, Entered<'s>), Error>;
-
-/// The state of a request after its first attempt.
-enum Made<'s, A> {
-    Answered(A),
-    Waits(Waiting<'s>),
-}
-
-impl<'s> Waiting<'s> {
-    /// Returns the result. Must not be called again after `Ready`.
+impl Session {
+    /// Requests the lock of one attribute. The attribute need not exist.
+    #[track_caller]
     #[inline(always)]
-    fn poll(&mut self, context: &Context<'_>) -> Poll<Answer<'s>> {
-        if let Err(forked) = self.session.hub.refuse_forked() {
-            self.is_answered = true;
-            return Poll::Ready(Err(forked));
-        }
-        let Poll::Ready(outcome) = self.waiter.wait.poll(context) else {
-            return Poll::Pending;
-        };
-        self.is_answered = true;
-        let entered = match outcome {
-            Outcome::Entered(handed_off) => self.session.follow(handed_off, self.waiter.entrance),
-            Outcome::Locked(granted) => self.session.enter(*granted),
-            Outcome::Failed(error) => return Poll::Ready(Err(*error)),
-            _ => unreachable!("the machine answers a lock request only with a lock or a refusal"),
-        };
-        let Session { hub, entry } = &*self.session;
-        match hub.still_stands(entry, &self.waiter) {
-            Ok(()) => Poll::Ready(Ok(entered)),
-            Err(lost) => Poll::Ready(Err(self.leave_lost(entered, lost))),
-        }
+    pub fn lock<'s, N: AsRef<[u8]> + ?Sized>(&'s self, name: &'s N) -> LockRequest<'s> {
+        LockRequest::new(SessionRef::Handle(self), name.as_ref(), Location::caller())
     }
 
-    /// Leaves attributes whose grant was lost before the request was polled.
-    #[cold]
-    #[inline(never)]
-    fn leave_lost(&self, (_, entered): (GuardSession<'s>, Entered<'s>), lost: Error) -> Error {
-        let Session { hub, entry } = &*self.session;
-        let Waiter {
-            entrance, names, ..
-        } = &*self.waiter;
-        let held = match entered {
-            Entered::Cell(held) => Some(held),
-            Entered::Session(_) => None,
-        };
-        // The result would report the lost grant a second time.
-        let _ = hub.leave(entry, entrance.thread, names, false, held);
-        lost
+    /// Requests the locks of several attributes, all or none. A thread never waits while it holds some of these locks.
+    #[track_caller]
+    pub fn lock_many<N: AsRef<[u8]>>(
+        &self,
+        names: impl IntoIterator<Item = N>,
+    ) -> LockSetRequest<'_> {
+        let names: Result<Vec<AttributeName>, _> = names
+            .into_iter()
+            .map(|name| self.hub.name(name.as_ref()))
+            .collect();
+        let names = names.map(|mut names| {
+            names.sort_unstable();
+            names.dedup();
+            Names::Many(names)
+        });
+        LockSetRequest::new(self, names, Location::caller())
     }
 
-    /// Returns how long a waiting OS thread may sleep. After its deadline, the thread ends its own wait without a
-    /// driver.
-    fn left(&self) -> Duration {
-        let Session { hub, entry } = &*self.session;
-        let left = hub.clock.until(self.until);
-        if left.is_zero() {
-            hub.end_wait(entry, self.waiter.entrance.thread);
-        }
-        left
-    }
-
-    /// Blocks this OS thread until there is a result.
-    #[inline(always)]
-    fn block(&mut self) -> Answer<'s> {
-        let Session { hub, entry } = &*self.session;
-        hub.refuse_forked()?;
-        hub.may_sleep(entry, &self.waiter)?;
-        block_on(self, |own, context| own.poll(context), |own| own.left())
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn abandon(&self) {
-        let Session { hub, entry } = &*self.session;
-        hub.abandon(entry, &self.waiter);
-    }
-}
-
-impl Drop for Waiting<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        if !self.is_answered {
-            in_drop(|| self.abandon());
-        }
-    }
-}
-
-/// The common part of both kinds of request.
-#[derive(Debug)]
-struct Request<'s> {
-    of: SessionRef<'s>,
-    manner: Manner,
-    /// Boxed, so that a request without a wait is small.
-    waiting: Option<Box<Waiting<'s>>>,
-}
-
-impl<'s> Request<'s> {
-    #[inline(always)]
-    fn new(of: SessionRef<'s>, place: &'static Location<'static>) -> Self {
-        Self {
-            of,
-            manner: Manner {
-                wait_mode: WaitMode::Wait,
-                existing: false,
-                until: Time::ZERO,
-                thread: ThreadId(0),
-                place,
-            },
-            waiting: None,
-        }
-    }
-
-    #[inline(always)]
-    fn entrance(&self, thread: impl FnOnce() -> ThreadId) -> Entrance {
-        Entrance {
-            thread: match self.manner.thread {
-                ThreadId(0) => thread(),
-                own => own,
-            },
-            place: self.manner.place,
-            now: self.of.hub().clock.coarse(),
-        }
-    }
-
-    /// Returns whether the request may enter an open cell directly. A request for an existing session may not: a cell
-    /// does not know whether the session exists.
-    #[inline(always)]
-    fn may_enter_cell(&self) -> bool {
-        self.waiting.is_none() && !self.manner.existing
-    }
-
-    /// Requests the lock from the machine.
-    fn ask(&self, session: Opened<'s>, names: &Names, entrance: Entrance) -> Made<'s, Answer<'s>> {
-        let Session { hub, entry } = &*session;
-        let until = match self.manner.until {
-            Time::ZERO => hub.clock.now().after(WAIT_MS),
-            until => until,
-        };
-        let Manner {
-            wait_mode,
-            existing,
-            ..
-        } = self.manner;
-        match hub.ask(entry, names, entrance, (wait_mode, existing, until)) {
-            Asked::Locked(granted) => Made::Answered(Ok(session.enter(*granted))),
-            Asked::Refused(error) => Made::Answered(Err(error)),
-            Asked::Waits(waiter) => Made::Waits(Waiting {
-                session,
-                waiter,
-                until,
-                is_answered: false,
-            }),
-        }
-    }
-
-    /// Returns the result and the wait that has ended with it.
-    fn poll(&mut self, context: &Context<'_>) -> Poll<(Answer<'s>, Box<Waiting<'s>>)> {
-        let waiting = self.waiting.take();
-        let mut waiting = waiting
-            .expect("the caller polls only a request that has begun to wait and has no result yet");
-        match waiting.poll(context) {
-            Poll::Ready(answer) => Poll::Ready((answer, waiting)),
-            Poll::Pending => {
-                self.waiting = Some(waiting);
-                Poll::Pending
-            }
-        }
+    /// Requests the lock of the whole session: of all attributes that exist or that another thread could create.
+    #[track_caller]
+    pub fn lock_all(&self) -> LockSetRequest<'_> {
+        LockSetRequest::new(self, Ok(Names::All), Location::caller())
     }
 }
 
@@ -309,9 +146,14 @@ impl<'s> LockRequest<'s> {
         let entrance = self.request.entrance(thread::blocking);
         let mut waiting = match self.request.waiting.take() {
             Some(waiting) => *waiting,
-            None => match self.ask(entrance) {
-                Made::Answered(entered) => return entered,
-                Made::Waits(waiting) => waiting,
+            None => match self.enter(entrance) {
+                Tried::Answered(result) => return result,
+                Tried::Asks(session, names) => match self.request.ask(session, &names, entrance) {
+                    Made::Answered(answer) => {
+                        return Slowly::answered(answer, &names, entrance.thread);
+                    }
+                    Made::Waits(waiting) => waiting,
+                },
             },
         };
         let answer = waiting.block();
@@ -319,42 +161,47 @@ impl<'s> LockRequest<'s> {
         Slowly::answered(answer, &waiter.names, waiter.entrance.thread)
     }
 
-    /// Makes the request: first to the session, then to the machine.
+    /// Enters the attribute without the machine, if possible.
     #[cold]
     #[inline(never)]
-    fn ask(&self, entrance: Entrance) -> Made<'s, Slowly<'s>> {
+    fn enter(&self, entrance: Entrance) -> Tried<'s> {
         let of = self.request.of;
         let existing = self.request.manner.existing;
         if existing && let Some((home, held)) = of.enter_cell(self.name, entrance) {
             // A session with a value in an attribute exists.
             if held.bytes().is_some() {
-                return Made::Answered(Slowly::Cell(home, held));
+                return Tried::Answered(Slowly::Cell(home, held));
             }
             drop(Guard::in_cell(home, held));
         }
         let name = match of.hub().name(self.name.name()) {
             Ok(name) => name,
-            Err(error) => return Made::Answered(Slowly::Otherwise(Box::new(Err(error)))),
+            Err(error) => return Tried::Answered(Slowly::Otherwise(Box::new(Err(error)))),
         };
         let session = of.open();
         let entered = session.enter_one(&name, entrance, existing);
         let names = Names::One(name);
-        let answer = match entered {
-            Some(entered) => Ok(entered),
-            None => match self.request.ask(session, &names, entrance) {
-                Made::Answered(answer) => answer,
-                Made::Waits(waiting) => return Made::Waits(waiting),
-            },
-        };
-        Made::Answered(Slowly::answered(answer, &names, entrance.thread))
+        match entered {
+            Some(entered) => {
+                Tried::Answered(Slowly::answered(Ok(entered), &names, entrance.thread))
+            }
+            None => Tried::Asks(session, names),
+        }
     }
 
     #[cold]
     #[inline(never)]
     fn poll_slowly(&mut self, context: &Context<'_>) -> Option<Slowly<'s>> {
         if self.request.waiting.is_none() {
-            match self.ask(self.request.entrance(thread::awaiting)) {
-                Made::Answered(entered) => return Some(entered),
+            let entrance = self.request.entrance(thread::awaiting);
+            let (session, names) = match self.enter(entrance) {
+                Tried::Answered(result) => return Some(result),
+                Tried::Asks(session, names) => (session, names),
+            };
+            match self.request.ask(session, &names, entrance) {
+                Made::Answered(answer) => {
+                    return Some(Slowly::answered(answer, &names, entrance.thread));
+                }
                 Made::Waits(waiting) => self.request.waiting = Some(Box::new(waiting)),
             }
         }
@@ -362,12 +209,16 @@ impl<'s> LockRequest<'s> {
             return None;
         };
         let waiter = &waiting.waiter;
-        Some(Slowly::answered(
-            answer,
-            &waiter.names,
-            waiter.entrance.thread,
-        ))
+        let thread = waiter.entrance.thread;
+        Some(Slowly::answered(answer, &waiter.names, thread))
     }
+}
+
+/// The result of an attempt without the machine.
+enum Tried<'s> {
+    Answered(Slowly<'s>),
+    /// The machine must be asked.
+    Asks(Opened<'s>, Names),
 }
 
 /// A result from the slow path. Boxed unless it is in a cell: returning a guard through memory would force the fast

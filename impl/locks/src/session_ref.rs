@@ -1,65 +1,46 @@
-//! A reference to the session of a lock: through a user's handle, or by session id.
-//!
-//! A handle is a counted owner of the session's entry. For a lock by id, creating and dropping such an owner would cost
-//! four atomic operations, half of all, and one more cache line. So a lock by id counts no owner. Instead,
-//! [`Map::enter`] enters the attribute's cell while it holds the mutex of the session's shard. From then on, the thread
-//! inside keeps the entry alive:
-//!
-//! - Only [`Map::update`] frees an entry or its cells, and it holds the shard's mutex. So no thread can enter by id at
-//!   the same time.
-//! - [`Map::update`] frees neither while any thread is inside. Threads inside are visible in the state word of the
-//!   cell, or in the session's list of guards without a cell.
-//! - A thread that has left, or that did not get in, accesses neither again.
-//!
-//! If the cell is held or closed, the fast path cannot enter it. The request then takes a counted owner, and keeps it
-//! while it waits.
-//!
-//! # Why there is `unsafe` here
-//!
-//! A reference outlives the guard of the shard's mutex, for the reasons above, which no borrow can express. The
-//! checkers verify that no memory is freed too early (field `lives` of [`Cell`](crate::cell::Cell)).
-#![allow(unsafe_code)]
+//! The session of a lock: through a user's handle, or [by id](crate::by_id).
+#![allow(unsafe_code)] // For `ById::unowned`, whose result only the thread inside uses.
 
+use crate::by_id::{self, ById, Unowned};
 use crate::cell::{Entrance, HandedOver, Held};
-use crate::cells::Key;
-use crate::entry::{Entered, Entry, Granted};
+use crate::entry::{Entered, Entry};
+use crate::granted::Granted;
 use crate::hub::Hub;
-use crate::map::Map;
+use crate::key::Key;
 use crate::mutant::{self, LockMutant};
 use crate::session::Session;
-use crate::sync::{Arc, lock};
+use crate::sync::Arc;
+use crate::waiter::LockAnswer;
 use std::fmt;
 use std::ops::Deref;
-use tenure_protocol::id::ShortId;
-use tenure_protocol::{AttributeName, SessionId};
+use tenure_protocol::AttributeName;
 
 /// The session of a request, through a handle or by id.
 #[derive(Clone, Copy)]
 pub(crate) enum SessionRef<'s> {
     Handle(&'s Session),
-    Id(&'s Arc<Hub>, &'s SessionId),
+    Id(ById<'s>),
 }
 
 /// A session with a counted owner of its entry.
 #[derive(Debug)]
 pub(crate) enum Opened<'s> {
     Handle(&'s Session),
-    Own(SessionRef<'s>, Session),
+    Own(ById<'s>, Session),
 }
 
 /// The session of a guard.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum GuardSession<'s> {
     Handle(&'s Session),
-    /// A session by id. Must not be accessed after the guard has left.
-    Inside(&'s Arc<Hub>, &'s Entry),
+    Unowned(Unowned<'s>),
 }
 
 impl fmt::Debug for SessionRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Handle(session) => session.fmt(f),
-            Self::Id(_, id) => ShortId(id).fmt(f),
+            Self::Id(id) => id.fmt(f),
         }
     }
 }
@@ -69,7 +50,7 @@ impl<'s> SessionRef<'s> {
     pub(crate) fn hub(self) -> &'s Arc<Hub> {
         match self {
             Self::Handle(session) => &session.hub,
-            Self::Id(hub, _) => hub,
+            Self::Id(id) => id.hub(),
         }
     }
 
@@ -91,9 +72,9 @@ impl<'s> SessionRef<'s> {
                 let held = session.entry.enter_cell(key, entrance)?;
                 Some((GuardSession::Handle(session), held))
             }
-            Self::Id(hub, id) => {
-                let (entry, held) = hub.map.enter(id, key, entrance)?;
-                Some((GuardSession::Inside(hub, entry), held))
+            Self::Id(id) => {
+                let (unowned, held) = id.enter(key, entrance)?;
+                Some((GuardSession::Unowned(unowned), held))
             }
         }
     }
@@ -102,11 +83,7 @@ impl<'s> SessionRef<'s> {
     pub(crate) fn open(self) -> Opened<'s> {
         match self {
             Self::Handle(session) => Opened::Handle(session),
-            Self::Id(hub, id) => {
-                let entry = hub.entry(id);
-                let hub = Arc::clone(hub);
-                Opened::Own(self, Session { hub, entry })
-            }
+            Self::Id(id) => Opened::Own(id, id.open()),
         }
     }
 }
@@ -132,8 +109,21 @@ impl<'s> Opened<'s> {
         (home, Entered::Session(granted))
     }
 
+    /// Takes the lock of an answered request.
+    #[inline(always)]
+    pub(crate) fn take(
+        &self,
+        answer: LockAnswer,
+        entrance: Entrance,
+    ) -> (GuardSession<'s>, Entered<'s>) {
+        match answer {
+            LockAnswer::Granted(granted) => self.enter(*granted),
+            LockAnswer::HandedOff(handed_off) => self.follow(handed_off, entrance),
+        }
+    }
+
     /// Enters an attribute that another thread has handed off to this one.
-    pub(crate) fn follow(
+    fn follow(
         &self,
         handed_off: HandedOver,
         entrance: Entrance,
@@ -149,11 +139,8 @@ impl<'s> Opened<'s> {
     unsafe fn home(&self) -> GuardSession<'s> {
         match self {
             Self::Handle(session) => GuardSession::Handle(session),
-            Self::Own(of, own) => {
-                // SAFETY: the entry is kept alive by `self`, and then by the thread inside, see the
-                // module.
-                GuardSession::Inside(of.hub(), unsafe { &*Arc::as_ptr(&own.entry) })
-            }
+            // SAFETY: guaranteed by the caller.
+            Self::Own(id, own) => GuardSession::Unowned(unsafe { id.unowned(own) }),
         }
     }
 }
@@ -174,7 +161,7 @@ impl<'s> GuardSession<'s> {
     pub(crate) fn hub(self) -> &'s Arc<Hub> {
         match self {
             Self::Handle(session) => &session.hub,
-            Self::Inside(hub, _) => hub,
+            Self::Unowned(own) => own.hub(),
         }
     }
 
@@ -182,7 +169,7 @@ impl<'s> GuardSession<'s> {
     pub(crate) fn entry(self) -> &'s Entry {
         match self {
             Self::Handle(session) => &session.entry,
-            Self::Inside(_, entry) => entry,
+            Self::Unowned(own) => own.entry(),
         }
     }
 
@@ -190,10 +177,18 @@ impl<'s> GuardSession<'s> {
     #[inline(always)]
     #[must_use = "`false` means that the cell was closed and the thread is still inside"]
     pub(crate) fn leave(self, held: &Held<'_>, keeps: bool) -> bool {
-        let now = self.hub().clock.seen();
         match self {
-            Self::Handle(_) => held.leave(keeps, now),
-            Self::Inside(..) => held.leave_nothing(keeps, now),
+            Self::Handle(session) => held.leave(keeps, session.hub.clock.seen()),
+            Self::Unowned(own) => own.leave(held, keeps),
+        }
+    }
+
+    /// Changes the value in a cell in place, see [`Held::edit`].
+    #[inline(always)]
+    pub(crate) fn edit<R>(self, held: &mut Held<'_>, change: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+        match self {
+            Self::Handle(_) => held.edit(change),
+            Self::Unowned(_) => by_id::edit(held, change),
         }
     }
 
@@ -201,54 +196,22 @@ impl<'s> GuardSession<'s> {
     pub(crate) fn with<R>(self, uses: impl FnOnce(&Session) -> R) -> R {
         match self {
             Self::Handle(session) => uses(session),
-            Self::Inside(..) => uses(&self.handle()),
+            Self::Unowned(own) => uses(&own.handle()),
         }
     }
 
     /// Returns a counted owner that keeps the entry alive after the guard has left, if the user has no handle.
     pub(crate) fn owner(self) -> Option<Session> {
         match self {
-            Self::Inside(..) if !mutant::is(LockMutant::HandsOffUnowned) => Some(self.handle()),
-            _ => None,
+            Self::Handle(_) => None,
+            Self::Unowned(own) => own.owner(),
         }
     }
 
     pub(crate) fn handle(self) -> Session {
         match self {
             Self::Handle(session) => session.clone(),
-            Self::Inside(hub, entry) => Session {
-                hub: Arc::clone(hub),
-                entry: if hub.is_forked() {
-                    hub.entry(&entry.id)
-                } else {
-                    hub.map
-                        .get(&entry.id)
-                        .expect("the guard is inside, so `Map::update` has not removed its entry")
-                },
-            },
+            Self::Unowned(own) => own.handle(),
         }
-    }
-}
-
-impl Map {
-    /// Enters an open cell of a session while holding the mutex of its shard. Counts no owner.
-    #[inline(always)]
-    pub(crate) fn enter(
-        &self,
-        id: &SessionId,
-        key: Key<'_>,
-        entrance: Entrance,
-    ) -> Option<(&Entry, Held<'_>)> {
-        let mut shard = lock(self.shard(id));
-        if mutant::is(LockMutant::EntersLate) {
-            let entry = shard.get(id).map(Arc::as_ptr)?;
-            drop(shard);
-            // SAFETY: none; this mutant is a seeded bug.
-            let entry = unsafe { &*entry };
-            return Some((entry, entry.enter_cell(key, entrance)?));
-        }
-        let (entry, held) = shard.enter(id, key, entrance)?;
-        // SAFETY: the thread inside keeps both alive, see the module.
-        Some(unsafe { (&*entry, held.outlive()) })
     }
 }

@@ -1,9 +1,12 @@
 //! The guard of several attributes, or of all, locked together.
 
-use crate::entry::{Entry, Granted, has};
+use crate::answers::{Destroyed, Ending};
+use crate::entry::Entry;
 use crate::error::Error;
+use crate::granted::{Granted, has};
 use crate::guard::{Commit, note_panic};
 use crate::hub::Hub;
+use crate::machine::Awaited;
 use crate::mutant::{self, LockMutant};
 use crate::session::Session;
 use crate::sync::{Arc, panicking};
@@ -33,7 +36,7 @@ pub struct GuardSet {
     is_inside: bool,
     /// The pending end or rename of the session. Stored here and not in the future that waits for the answer: the
     /// future may be dropped, and the request takes effect nonetheless.
-    ending: Option<Arc<Wait>>,
+    ending: Option<Ending>,
     was_panicking: bool,
 }
 
@@ -75,14 +78,18 @@ impl GuardSet {
         self.moved().map_or(self.token, |to| to.token)
     }
 
+    fn rename_wait(&self) -> Option<&Arc<Wait<GrantRef>>> {
+        self.ending.as_ref()?.rename()
+    }
+
     /// Returns the new grant of a renamed session, if the rename has been answered but not yet applied to this guard.
     fn moved(&self) -> Option<GrantRef> {
-        self.session.hub.renamed(self.ending.as_ref()?)
+        self.session.hub.renamed(self.rename_wait()?)
     }
 
     /// Returns the entry of the session that this guard is in.
     fn entry(&self) -> Arc<Entry> {
-        self.session.hub.moved(&self.entry, self.ending.as_ref())
+        self.session.hub.moved(&self.entry, self.rename_wait())
     }
 
     /// Applies the result of an end or a rename whose future was dropped.
@@ -90,20 +97,33 @@ impl GuardSet {
         if self.session.hub.is_forked() {
             return;
         }
-        if let Some(outcome) = self.ending.as_ref().and_then(|wait| wait.take()) {
-            self.ended(&outcome);
+        match &self.ending {
+            Some(Ending::Destroy(wait)) => {
+                if let Some(outcome) = wait.take() {
+                    self.has_ended(&outcome);
+                }
+            }
+            Some(Ending::Rename(wait)) => {
+                if let Some(outcome) = wait.take() {
+                    self.has_moved(&outcome);
+                }
+            }
+            None => {}
         }
     }
 
-    fn ended(&mut self, outcome: &Outcome) {
+    /// Applies the result of an end.
+    fn has_ended(&mut self, outcome: &Outcome<Destroyed>) {
         self.ending = None;
-        match outcome {
-            Outcome::Destroyed => self.is_inside = false,
-            Outcome::Renamed(to) => {
-                self.entry = self.session.hub.map.get_or_make(&to.session);
-                self.token = to.token;
-            }
-            _ => {}
+        self.is_inside &= outcome.is_err();
+    }
+
+    /// Applies the result of a rename.
+    fn has_moved(&mut self, outcome: &Outcome<GrantRef>) {
+        self.ending = None;
+        if let Ok(to) = outcome {
+            self.entry = self.session.hub.map.get_or_make(&to.session);
+            self.token = to.token;
         }
     }
 
@@ -214,9 +234,9 @@ impl GuardSet {
                 entry: Arc::clone(&self.entry),
             },
             thread: self.thread,
-            writes: None,
+            write: None,
             cell: None,
-            ending: self.ending.clone(),
+            rename: self.rename_wait().cloned(),
             is_written: Some(&mut self.is_written),
             wait: None,
         }
@@ -230,11 +250,9 @@ impl GuardSet {
     /// session. An error that [`is_lost`](Error::is_lost) when the grant was lost first: the session may or may not
     /// have ended.
     pub async fn destroy(mut self) -> Result<(), Error> {
-        match self.end(&Call::Destroy).await {
-            Outcome::Destroyed => Ok(()),
-            Outcome::Failed(error) => Err(*error),
-            _ => unreachable!("the machine answers a destroy only with its end or a refusal"),
-        }
+        let outcome = self.end(&Call::Destroy, Ending::Destroy).await?;
+        self.has_ended(&outcome);
+        outcome.map_or_else(|error| Err(*error), |Destroyed| Ok(()))
     }
 
     /// Changes the id of the session, and keeps the locks. The guard must lock the whole session. Requests that wait
@@ -245,40 +263,43 @@ impl GuardSet {
     /// # Errors
     /// As [`GuardSet::destroy`]. [`Error::IdTaken`] when a session with the new id exists.
     pub async fn rename(&mut self, to: &SessionId) -> Result<(), Error> {
-        match self.end(&Call::Rename(to.clone())).await {
-            Outcome::Renamed(_) => Ok(()),
-            Outcome::Failed(error) => Err(*error),
-            _ => unreachable!("the machine answers a rename only with the new id or a refusal"),
-        }
+        let call = Call::Rename(to.clone());
+        let outcome = self.end(&call, Ending::Rename).await?;
+        self.has_moved(&outcome);
+        outcome.map_or_else(|error| Err(*error), |_| Ok(()))
     }
 
-    async fn end(&mut self, call: &Call) -> Outcome {
+    /// Makes a call that ends or renames the session, and waits for its answer.
+    async fn end<T: Awaited>(
+        &mut self,
+        call: &Call,
+        ending: fn(Arc<Wait<T>>) -> Ending,
+    ) -> Result<Outcome<T>, Error> {
         self.take_note();
         if self.ending.is_some() {
             let refused = self
                 .session
                 .hub
                 .refused(&self.entry.id, Refusal::AlreadyLocked);
-            return Outcome::Failed(Box::new(refused));
+            return Err(refused);
         }
         let wait = Arc::new(Wait::default());
         // Registered first: if a waker panics, the answer still finds the wait.
-        self.ending = Some(Arc::clone(&wait));
+        self.ending = Some(ending(Arc::clone(&wait)));
         let entry = || Arc::clone(&self.entry);
         let hub = &self.session.hub;
         if let Err(error) = hub.ask_to(entry, self.thread, None, call, &wait) {
             self.ending = None;
-            return Outcome::Failed(Box::new(error));
+            return Err(error);
         }
         let polled = Polled(hub, &wait);
         let outcome = poll_fn(|context| match hub.refuse_forked() {
             Ok(()) => polled.1.poll(context),
-            Err(forked) => Poll::Ready(Outcome::Failed(Box::new(forked))),
+            Err(forked) => Poll::Ready(Err(Box::new(forked))),
         });
         let outcome = outcome.await;
         drop(polled);
-        self.ended(&outcome);
-        outcome
+        Ok(outcome)
     }
 
     /// Unlocks the attributes, and returns whether the grant was still valid.
@@ -315,9 +336,9 @@ impl GuardSet {
 
 /// A wait whose future may be dropped before the answer. Dropping this removes the waker, so that the answer does not
 /// wake that task.
-struct Polled<'w>(&'w Hub, &'w Wait);
+struct Polled<'w, T>(&'w Hub, &'w Wait<T>);
 
-impl Drop for Polled<'_> {
+impl<T> Drop for Polled<'_, T> {
     fn drop(&mut self) {
         if !self.0.is_forked() {
             self.1.sleep();

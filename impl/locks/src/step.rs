@@ -1,80 +1,27 @@
 //! A step of the process machine: locks the machine, reattaches the sessions concerned, runs the machine, carries out
 //! its outputs, detaches sessions again, and wakes threads.
 
+use crate::answers::Destroyed;
 use crate::cell::Held;
-use crate::content::Content;
-use crate::entry::{Entry, Granted, Values};
-use crate::error::{Error, First};
+use crate::content::{Content, Write};
+use crate::entry::Entry;
+use crate::error::Error;
 use crate::event::Event;
+use crate::granted::{Granted, Values};
 use crate::hub::Hub;
+use crate::machine::Machine;
 use crate::mutant::{self, LockMutant};
 use crate::snapshot::{Discard, Discarded};
 use crate::sync::{Arc, MutexGuard, lock};
-use crate::unfetched::Unfetched;
-use crate::uses::Uses;
 use crate::wait::{Outcome, Wait, wake_all};
-use std::collections::{BTreeMap, VecDeque};
 use std::panic::resume_unwind;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
-use tenure_protocol::attributes::Value;
 use tenure_protocol::message::Refusal;
 use tenure_protocol::process::{
     Answer, Call, Concerned, Connection, Input, Names, Output, Poison, Timer,
 };
-use tenure_protocol::{AttributeName, ProcessMachine, SessionId, ThreadId, Time, ToProcess};
-
-/// The state behind the machine's mutex.
-#[derive(Debug)]
-pub(crate) struct Machine {
-    pub(crate) process: ProcessMachine<mutant::Own>,
-    /// The threads that wait for an answer to a call other than a lock. Waiting lock requests are stored in the
-    /// session's entry.
-    pub(crate) waiting: BTreeMap<Key, Waiting>,
-    pub(crate) events: VecDeque<Event>,
-    /// The output buffer of a step. Empty between steps, but its memory is kept.
-    pub(crate) out: Vec<Output>,
-    /// The waiting requests by deadline, including granted ones that were not taken yet.
-    pub(crate) unfetched: Unfetched,
-    /// The waker of the driver, which takes the events.
-    pub(crate) driver: Option<Waker>,
-    /// The sessions ordered by last use.
-    pub(crate) uses: Uses,
-}
-
-/// The key of a wait. A thread may use a guard and a request in the same session at once, so it has one wait for each
-/// kind of call.
-pub(crate) type Key = (ThreadId, SessionId, Kind);
-
-/// The kind of call that a thread waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
-    Lock,
-    Commit,
-    /// The end of the session, or its new id.
-    Ending,
-}
-
-impl Kind {
-    pub(crate) const ALL: [Self; 3] = [Self::Lock, Self::Commit, Self::Ending];
-
-    /// Returns the kind of a call, or `None` for a call without an awaited answer.
-    pub(crate) fn of(call: &Call) -> Option<Self> {
-        match call {
-            Call::Lock { .. } => Some(Self::Lock),
-            Call::Commit => Some(Self::Commit),
-            Call::Destroy | Call::Rename(_) => Some(Self::Ending),
-            Call::Abandon | Call::Write { .. } | Call::Unlock(_) | Call::Discard(_) => None,
-        }
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct Waiting {
-    pub(crate) wait: Arc<Wait>,
-    /// The number of answers that come first: to earlier commits of the thread that it no longer waits for.
-    pub(crate) earlier: usize,
-}
+use tenure_protocol::{SessionId, ThreadId, Time, ToProcess, Token};
 
 /// One or several steps of the machine, under its mutex. Collects the wakers to wake afterwards.
 pub(crate) struct Step<'h> {
@@ -88,14 +35,40 @@ pub(crate) struct Step<'h> {
     pub(crate) left: Option<[Content; 2]>,
 }
 
-impl Machine {
-    /// Takes the next event. When there is none, frees the memory that many events needed.
-    pub(crate) fn next_event(&mut self) -> Option<Event> {
-        let event = self.events.pop_front();
-        if event.is_none() {
-            self.events.shrink_to(64);
+/// The kind of call that a thread waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Lock,
+    Commit,
+    Destroy,
+    Rename,
+}
+
+impl Kind {
+    /// Returns the kind of a call, or `None` for a call without an awaited answer.
+    fn of(call: &Call) -> Option<Self> {
+        match call {
+            Call::Lock { .. } => Some(Self::Lock),
+            Call::Commit => Some(Self::Commit),
+            Call::Destroy => Some(Self::Destroy),
+            Call::Rename(_) => Some(Self::Rename),
+            Call::Abandon | Call::Write { .. } | Call::Unlock(_) | Call::Discard(_) => None,
         }
-        event
+    }
+}
+
+impl Hub {
+    /// Locks the machine for a step.
+    pub(crate) fn step(&self) -> Step<'_> {
+        let machine = lock(&self.machine);
+        Step {
+            hub: self,
+            machine,
+            now: self.clock.now(),
+            woken: Vec::new(),
+            touched: Vec::new(),
+            left: None,
+        }
     }
 }
 
@@ -258,66 +231,93 @@ impl Step<'_> {
     /// Delivers an answer to the registered wait of a thread. A thread without one gets the answer when it leaves.
     /// `called` is the kind of the current call.
     fn tell(&mut self, thread: ThreadId, id: &SessionId, answer: Answer, called: Option<Kind>) {
-        let key = |kind| (thread, id.clone(), kind);
-        let kind = match answer {
-            Answer::Poisoned(why) => {
-                self.note_lost(thread, id, why);
-                // A thread that has left waits at most for its end or rename. A thread that asks again
-                // goes on waiting.
-                let session = self.machine.process.session(id);
-                let is_lost = session.is_some_and(|own| own.poison_of(thread).is_some());
-                let kinds = if is_lost {
-                    &Kind::ALL[..]
-                } else {
-                    &[Kind::Ending]
-                };
-                for &kind in kinds {
-                    if kind == Kind::Lock {
-                        self.tell_locker(thread, id, answer.clone());
-                    } else if let Some(waiting) = self.machine.waiting.remove(&key(kind)) {
-                        self.answer(thread, id, answer.clone(), &waiting.wait);
-                    }
-                }
-                return;
+        let key = || (thread, id.clone());
+        match answer {
+            Answer::Locked(token) => self.tell_locker(thread, id, Ok(token)),
+            Answer::Committed(version) => {
+                let wait = self.machine.commits.next(&key());
+                self.answer(wait, Ok(version));
             }
-            Answer::Locked(_) => Kind::Lock,
-            Answer::Committed(_) => Kind::Commit,
-            Answer::Destroyed => Kind::Ending,
-            Answer::Renamed(ref to) => {
+            Answer::Destroyed => {
+                let wait = self.machine.destroys.next(&key());
+                if wait.is_some() {
+                    self.move_guard(thread, id, None);
+                }
+                self.answer(wait, Ok(Destroyed));
+            }
+            Answer::Renamed(to) => {
                 // The new session is known here from now on, even if the thread has left.
                 let entry = self.hub.map.get_or_make(&to.session);
                 self.reattach(&entry);
                 // A pending commit of the thread moves along, and is answered under the new id.
-                if let Some(commit) = self.machine.waiting.remove(&key(Kind::Commit)) {
-                    let key = (thread, to.session.clone(), Kind::Commit);
-                    self.machine.waiting.insert(key, commit);
+                let key = key();
+                self.machine.commits.rename(&key, to.session.clone());
+                let wait = self.machine.renames.next(&key);
+                if wait.is_some() {
+                    self.move_guard(thread, id, Some(&to.session));
                 }
-                Kind::Ending
+                self.answer(wait, Ok(to));
             }
-            // The store's refusal of a rename. Every other refusal of the store belongs to a lock.
-            Answer::Refused(Refusal::IdTaken) => Kind::Ending,
-            Answer::Refused(_) => called.unwrap_or(Kind::Lock),
-        };
-        if kind == Kind::Lock {
-            return self.tell_locker(thread, id, answer);
-        }
-        let key = key(kind);
-        match self.machine.waiting.get_mut(&key) {
-            Some(Waiting { earlier, .. }) if *earlier > 0 => *earlier -= 1,
-            Some(_) => {
-                let waiting = self
-                    .machine
-                    .waiting
-                    .remove(&key)
-                    .expect("`get_mut` has found this key just before");
-                self.answer(thread, id, answer, &waiting.wait);
+            Answer::Poisoned(why) => self.tell_lost(thread, id, why),
+            Answer::Refused(why) => {
+                // The store's refusal of a rename. Every other refusal of the store belongs to a lock.
+                let is_rename = why == Refusal::IdTaken;
+                let kind = called.unwrap_or(Kind::Lock);
+                let kind = if is_rename { Kind::Rename } else { kind };
+                self.tell_refused(thread, id, why, kind);
             }
-            None => {}
         }
     }
 
+    fn answer<T>(&mut self, wait: Option<Arc<Wait<T>>>, outcome: Outcome<T>) {
+        let waker = wait.and_then(|wait| wait.answer(outcome));
+        self.woken.extend(waker);
+    }
+
+    fn tell_refused(&mut self, thread: ThreadId, id: &SessionId, why: Refusal, kind: Kind) {
+        // The process does shut down, and the newer incarnation is the reason.
+        let is_superseded = self.machine.process.is_superseded();
+        let error = if why == Refusal::ShuttingDown && is_superseded {
+            Error::lost(id, Poison::Superseded)
+        } else {
+            self.hub.refused(id, why)
+        };
+        let key = || (thread, id.clone());
+        match kind {
+            Kind::Lock => self.tell_locker(thread, id, Err(error)),
+            Kind::Commit => {
+                let wait = self.machine.commits.next(&key());
+                self.answer(wait, Err(Box::new(error)));
+            }
+            Kind::Destroy => {
+                let wait = self.machine.destroys.next(&key());
+                self.answer(wait, Err(Box::new(error)));
+            }
+            Kind::Rename => {
+                let wait = self.machine.renames.next(&key());
+                self.answer(wait, Err(Box::new(error)));
+            }
+        }
+    }
+
+    fn tell_lost(&mut self, thread: ThreadId, id: &SessionId, why: Poison) {
+        self.note_lost(thread, id, why);
+        let key = (thread, id.clone());
+        // A thread that has left waits at most for its end or rename. A thread that asks again goes on waiting.
+        let session = self.machine.process.session(id);
+        if session.is_some_and(|own| own.poison_of(thread).is_some()) {
+            self.tell_locker(thread, id, Err(Error::lost(id, why)));
+            let commit = self.machine.commits.remove(&key);
+            self.answer(commit, Err(Box::new(Error::lost(id, why))));
+        }
+        let destroy = self.machine.destroys.remove(&key);
+        self.answer(destroy, Err(Box::new(Error::lost(id, why))));
+        let rename = self.machine.renames.remove(&key);
+        self.answer(rename, Err(Box::new(Error::lost(id, why))));
+    }
+
     /// Delivers an answer to a waiting lock request.
-    fn tell_locker(&mut self, thread: ThreadId, id: &SessionId, answer: Answer) {
+    fn tell_locker(&mut self, thread: ThreadId, id: &SessionId, answer: Result<Token, Error>) {
         // In a step that concerns only a few sessions, this finds the entry without the map.
         let mut touched = self.touched.iter().take(4);
         let touched = touched.find(|entry| entry.id == *id).cloned();
@@ -328,53 +328,25 @@ impl Step<'_> {
         let Some(waiter) = own.state.end_waiting(thread) else {
             return;
         };
-        match answer {
-            Answer::Locked(token) => {
+        let waker = match answer {
+            Ok(token) => {
                 let granted = self.granted(id, token, &waiter.names);
-                self.woken
-                    .extend(own.state.let_in(self.now, &waiter, granted));
+                own.state.let_in(self.now, &waiter, granted)
             }
-            Answer::Refused(Refusal::AlreadyLocked) => {
-                let place = own.place_of(thread, &waiter.names);
-                let first = First {
-                    session: id.clone(),
-                    place: place.map(|entrance| entrance.place),
-                };
-                let failed = Error::AlreadyLocked(Box::new(first));
-                let failed = Outcome::Failed(Box::new(failed));
-                self.woken.extend(waiter.wait.answer(failed));
-            }
-            answer => {
+            Err(mut error) => {
+                if let Error::AlreadyLocked(first) = &mut error {
+                    let held = own.place_of(thread, &waiter.names);
+                    first.place = held.map(|entrance| entrance.place);
+                }
                 drop(own);
-                self.answer(thread, id, answer, &waiter.wait);
+                waiter.wait.answer(Err(Box::new(error)))
             }
-        }
-    }
-
-    fn answer(&mut self, thread: ThreadId, id: &SessionId, answer: Answer, wait: &Wait) {
-        let outcome = match answer {
-            Answer::Locked(_) => unreachable!("`tell_locker` handles every granted lock itself"),
-            Answer::Committed(version) => Outcome::Committed(version),
-            Answer::Destroyed => {
-                self.move_guard(thread, id, None);
-                Outcome::Destroyed
-            }
-            Answer::Renamed(to) => {
-                self.move_guard(thread, id, Some(&to.session));
-                Outcome::Renamed(Box::new(to))
-            }
-            Answer::Poisoned(why) => Outcome::Failed(Box::new(Error::lost(id, why))),
-            // The process does shut down, and the newer incarnation is the reason.
-            Answer::Refused(Refusal::ShuttingDown) if self.machine.process.is_superseded() => {
-                Outcome::Failed(Box::new(Error::lost(id, Poison::Superseded)))
-            }
-            Answer::Refused(why) => Outcome::Failed(Box::new(self.hub.refused(id, why))),
         };
-        self.woken.extend(wait.answer(outcome));
+        self.woken.extend(waker);
     }
 
     /// Returns the locked attributes of a thread in a session that is not detached.
-    fn granted(&self, id: &SessionId, token: tenure_protocol::Token, names: &Names) -> Granted {
+    fn granted(&self, id: &SessionId, token: Token, names: &Names) -> Granted {
         let session = self.machine.process.session(id);
         let slots = session.map(|session| session.slots()).unwrap_or_default();
         let all = slots.iter();
@@ -388,7 +360,7 @@ impl Step<'_> {
     /// Moves the guard that has ended or renamed its session: out of the session, or into the renamed one.
     fn move_guard(&self, thread: ThreadId, from: &SessionId, to: Option<&SessionId>) {
         let entry = self.hub.map.get(from);
-        let inside = entry.and_then(|entry| entry.lock().forget(thread, &Names::All));
+        let inside = entry.and_then(|entry| entry.lock().state.end_inside(thread, &Names::All));
         if let (Some(inside), Some(to)) = (inside, to) {
             let entry = self.hub.map.get_or_make(to);
             entry.lock().state.note_inside(inside);
@@ -413,25 +385,6 @@ impl Step<'_> {
         self.machine.events.push_back(Event::Discarded(discard));
     }
 
-    /// Returns whether this wait is the registered one.
-    pub(crate) fn is_waiting(&self, key: &Key, wait: &Wait) -> bool {
-        let waiting = self.machine.waiting.get(key);
-        waiting.is_some_and(|waiting| std::ptr::eq(&*waiting.wait, wait))
-    }
-
-    /// Removes the registration of a wait.
-    pub(crate) fn forget(&mut self, key: &Key, wait: &Wait) {
-        if self.is_waiting(key, wait) {
-            self.machine.waiting.remove(key);
-            return;
-        }
-        // The wait was answered, or has moved along with a rename. Renames are rare, so a search is acceptable.
-        let mut all = self.machine.waiting.extract_if(.., |own, waiting| {
-            (own.0, own.2) == (key.0, key.2) && std::ptr::eq(&*waiting.wait, wait)
-        });
-        drop(all.next());
-    }
-
     pub(crate) fn lost(&self, entry: &Entry, thread: ThreadId) -> Option<Poison> {
         let session = self.machine.process.session(&entry.id)?;
         session.poison_of(thread)
@@ -442,7 +395,7 @@ impl Step<'_> {
         entry: &Arc<Entry>,
         thread: ThreadId,
         names: &Names,
-        write: Option<(&AttributeName, Option<Value>)>,
+        write: Write,
         keeps: bool,
         held: Option<Held<'_>>,
     ) -> Result<(), Error> {
@@ -452,9 +405,10 @@ impl Step<'_> {
         let mut result = Ok(());
         // The machine remembers the lost grant of a thread until the last of its guards has left.
         if lost.is_none() || entry.lock().guards_of(thread) <= 1 {
-            if let Some((name, value)) = write {
-                let name = name.clone();
-                let told = self.call(entry, thread, &Call::Write { name, value });
+            if let Names::One(name) = names
+                && let Some(write) = write.call(name)
+            {
+                let told = self.call(entry, thread, &write);
                 if let Some(Answer::Refused(why)) = told {
                     result = Err(self.hub.refused(&entry.id, why));
                 }
@@ -504,7 +458,9 @@ impl Step<'_> {
             if own.state.detached.is_none() {
                 own.state.detached = machine.process.detach(&entry.id);
             }
-            machine.uses.note(&entry.id, &mut own.state);
+            let is_detached = own.state.detached.is_some();
+            let last_use = &mut own.state.last_use;
+            machine.uses.note(&entry.id, last_use, is_detached);
         }
         drop(machine);
         if let Err(panicked) = result {

@@ -14,9 +14,9 @@
 #![allow(unsafe_code)]
 
 use crate::cell::{Cell, Entrance, Held};
-use crate::cells::Key;
 use crate::entry::Entry;
 use crate::hint::{Hint, LineOffset};
+use crate::key::Key;
 use crate::sync::Arc;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicPtr;

@@ -6,7 +6,7 @@
 //! at a constant amortized cost for each request.
 
 use crate::sync::Arc;
-use crate::wait::Waiter;
+use crate::waiter::Waiter;
 use std::collections::BTreeMap;
 use tenure_protocol::{SessionId, Time};
 

@@ -6,7 +6,6 @@
 //!
 //! A session is *noted* for a visit when it is new, and when a step of the machine has changed its state.
 
-use crate::entry::State;
 use std::collections::BTreeSet;
 use tenure_protocol::{SessionId, Time};
 
@@ -26,6 +25,38 @@ pub(crate) enum Class {
     Copy,
     /// Any other state: a request, a grant that is being given back, or a handle to an unknown session.
     Other,
+}
+
+/// The position of a session in the order of last use. Stored with the session.
+#[derive(Debug)]
+pub(crate) struct Use {
+    pub(crate) class: Class,
+    /// The last use as known in the order.
+    known: Time,
+    /// Whether the session is noted for a visit.
+    is_noted: bool,
+}
+
+impl Use {
+    /// Returns the position of a new session, which the map has noted for its first visit.
+    pub(crate) fn new() -> Self {
+        Self {
+            class: Class::New,
+            known: Time::ZERO,
+            is_noted: true,
+        }
+    }
+
+    /// Records a use of the session. Returns whether the session must be noted for a visit.
+    #[inline]
+    pub(crate) fn wakes(&mut self) -> bool {
+        self.class == Class::Cold && !std::mem::replace(&mut self.is_noted, true)
+    }
+
+    /// Records a visit.
+    pub(crate) fn visited(&mut self) {
+        self.is_noted = false;
+    }
 }
 
 /// The state that the manager caches of an unused session.
@@ -67,9 +98,9 @@ impl Uses {
 
     /// Notes a session for a visit, unless its state is unchanged.
     #[inline]
-    pub(crate) fn note(&mut self, id: &SessionId, state: &mut State) {
-        let is_as_before = state.class == Class::Warm && state.detached.is_some();
-        if !is_as_before && !std::mem::replace(&mut state.is_noted, true) {
+    pub(crate) fn note(&mut self, id: &SessionId, own: &mut Use, is_detached: bool) {
+        let is_as_before = own.class == Class::Warm && is_detached;
+        if !is_as_before && !std::mem::replace(&mut own.is_noted, true) {
             self.noted.push(id.clone());
         }
     }
@@ -79,19 +110,19 @@ impl Uses {
     }
 
     /// Moves a session to its new class and position.
-    pub(crate) fn put(&mut self, id: &SessionId, state: &mut State, class: Class, used: Time) {
-        if (state.class, state.known) == (class, used) {
+    pub(crate) fn put(&mut self, id: &SessionId, own: &mut Use, class: Class, used: Time) {
+        if (own.class, own.known) == (class, used) {
             return;
         }
-        let mut key = (state.known, id.clone());
-        if let Some(order) = self.order(state.class) {
+        let mut key = (own.known, id.clone());
+        if let Some(order) = self.order(own.class) {
             order.remove(&key);
         }
         key.0 = used;
         if let Some(order) = self.order(class) {
             order.insert(key);
         }
-        (state.class, state.known) = (class, used);
+        (own.class, own.known) = (class, used);
     }
 
     /// Returns the sessions that may be idle since `since` and either hold memory for use or must be visited from time

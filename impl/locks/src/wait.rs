@@ -1,70 +1,30 @@
 //! Waiting for an answer of the machine, for tasks and OS threads alike. An OS thread waits as a task whose waker
 //! unparks the thread. So both stand in one queue and are woken in one way.
 
-use crate::cell::{Entrance, HandedOver};
-use crate::entry::Granted;
 use crate::error::Error;
 use crate::mutant::{self, LockMutant};
 use crate::sync::{self, Mutex, lock};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use tenure_protocol::Version;
-use tenure_protocol::message::GrantRef;
-use tenure_protocol::process::Names;
 
-/// The result of a wait. Small, since it passes through the memory of both threads.
+/// The result of a wait for a `T`.
+pub(crate) type Outcome<T> = Result<T, Box<Error>>;
+
+/// One wait for a `T`, which is answered once.
 #[derive(Debug)]
-pub(crate) enum Outcome {
-    Locked(Box<Granted>),
-    /// The lock was handed off in its cell.
-    Entered(HandedOver),
-    Committed(Version),
-    Destroyed,
-    Renamed(Box<GrantRef>),
-    Failed(Box<Error>),
-}
+pub(crate) struct Wait<T>(Mutex<Waiting<T>>);
 
-const _: () = assert!(size_of::<Outcome>() <= 24);
-
-/// A waiting lock request, shared by the session and the request. The last of the two owners frees the names. After a
-/// handoff in a cell, that is the session, which is not in a hurry.
 #[derive(Debug)]
-#[repr(C)] // The fields that both threads of a handoff read come first, together.
-pub(crate) struct Waiter {
-    pub(crate) wait: Wait,
-    pub(crate) entrance: Entrance,
-    pub(crate) names: Names,
-    /// The value of [`Hub::losses`](crate::hub::Hub::losses) when the wait began.
-    pub(crate) losses: u64,
-}
-
-impl Waiter {
-    pub(crate) fn new(entrance: Entrance, names: Names, losses: u64) -> Self {
-        Self {
-            wait: Wait::default(),
-            entrance,
-            names,
-            losses,
-        }
-    }
-}
-
-/// One wait, which is answered once.
-#[derive(Debug, Default)]
-pub(crate) struct Wait(Mutex<Waiting>);
-
-#[derive(Debug, Default)]
-struct Waiting {
-    outcome: Option<Outcome>,
+struct Waiting<T> {
+    outcome: Option<Outcome<T>>,
     waker: Option<Waker>,
     stage: Stage,
 }
 
 /// The stage of a wait.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    #[default]
     Open,
     /// The lock was taken back after the deadline. Further answers are ignored.
     Expired,
@@ -72,10 +32,20 @@ enum Stage {
     Over,
 }
 
-impl Wait {
+impl<T> Default for Wait<T> {
+    fn default() -> Self {
+        Self(Mutex::new(Waiting {
+            outcome: None,
+            waker: None,
+            stage: Stage::Open,
+        }))
+    }
+}
+
+impl<T> Wait<T> {
     /// Stores the answer. Returns the waker to wake after all mutexes are released.
     #[inline(always)]
-    pub(crate) fn answer(&self, outcome: Outcome) -> Option<Waker> {
+    pub(crate) fn answer(&self, outcome: Outcome<T>) -> Option<Waker> {
         let mut waiting = lock(&self.0);
         if waiting.stage == Stage::Open {
             waiting.outcome = Some(outcome);
@@ -87,7 +57,7 @@ impl Wait {
     }
 
     /// Stores the answer without a wake-up, for a caller after which another thread answers and wakes.
-    pub(crate) fn answer_early(&self, outcome: Outcome) {
+    pub(crate) fn answer_early(&self, outcome: Outcome<T>) {
         let mut waiting = lock(&self.0);
         if waiting.stage == Stage::Open {
             waiting.outcome = Some(outcome);
@@ -96,23 +66,17 @@ impl Wait {
 
     /// Takes back a lock that was granted and not taken in time, and fails the wait with `error`. Returns the lock and
     /// the waker to wake.
-    pub(crate) fn expire(&self, error: Error) -> Option<(Outcome, Option<Waker>)> {
+    pub(crate) fn expire(&self, error: Error) -> Option<(T, Option<Waker>)> {
         let mut waiting = lock(&self.0);
-        if !matches!(
-            waiting.outcome,
-            Some(Outcome::Locked(_) | Outcome::Entered(_))
-        ) {
-            return None;
-        }
+        let granted = waiting.outcome.take_if(|outcome| outcome.is_ok())?.ok()?;
         waiting.stage = Stage::Expired;
-        let failed = Outcome::Failed(Box::new(error));
-        let granted = waiting.outcome.replace(failed)?;
+        waiting.outcome = Some(Err(Box::new(error)));
         Some((granted, waiting.waker.take()))
     }
 
     /// Ends a wait whose answer will not be taken. Returns the answer if there is one, and the waker. The caller drops
     /// the waker without a mutex: the last waker of a task may drop the task's guards.
-    pub(crate) fn close(&self) -> (Option<Outcome>, Option<Waker>) {
+    pub(crate) fn close(&self) -> (Option<Outcome<T>>, Option<Waker>) {
         let mut waiting = lock(&self.0);
         waiting.stage = Stage::Over;
         (waiting.outcome.take(), waiting.waker.take())
@@ -125,7 +89,7 @@ impl Wait {
 
     /// Returns the answer, or registers the waker of the task.
     #[inline(always)]
-    pub(crate) fn poll(&self, context: &Context<'_>) -> Poll<Outcome> {
+    pub(crate) fn poll(&self, context: &Context<'_>) -> Poll<Outcome<T>> {
         let mut waiting = lock(&self.0);
         if let Some(outcome) = waiting.outcome.take() {
             waiting.stage = Stage::Over;
@@ -152,16 +116,16 @@ impl Wait {
         drop(waker); // Without a mutex, as above.
     }
 
-    /// Returns the new id and grant, if the answer is a rename.
-    pub(crate) fn renamed(&self) -> Option<GrantRef> {
-        match &lock(&self.0).outcome {
-            Some(Outcome::Renamed(to)) => Some(GrantRef::clone(to)),
-            _ => None,
-        }
+    /// Returns a copy of the answer, if there is one that is no error.
+    pub(crate) fn peek(&self) -> Option<T>
+    where
+        T: Clone,
+    {
+        lock(&self.0).outcome.as_ref()?.as_ref().ok().cloned()
     }
 
     /// Takes the answer, if there is one.
-    pub(crate) fn take(&self) -> Option<Outcome> {
+    pub(crate) fn take(&self) -> Option<Outcome<T>> {
         lock(&self.0).outcome.take()
     }
 }

@@ -151,7 +151,7 @@ fn greeted(locks: &Locks) -> Link {
     let Some(Event::Send { link, message }) = locks.try_event() else {
         panic!("the first message of a connection is a hello");
     };
-    assert!(matches!(message, ToStore::Hello { .. }));
+    assert!(matches!(message, ToStore::Hello(_)));
     link
 }
 

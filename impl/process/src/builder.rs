@@ -1,6 +1,6 @@
-//! The settings of a process before the process connects.
+//! The builder: the settings of a process, and the calls that connect the process to a store.
 
-use crate::driver::Driver;
+use crate::driver::{Driver, Options};
 use crate::error::ConnectError;
 use crate::process::Process;
 use crate::shared::{Identity, block_on};
@@ -18,29 +18,46 @@ pub struct Builder {
     address: String,
     name: Option<String>,
     incarnation: Option<u64>,
-    pub(crate) settings: ProcessSettings,
-    pub(crate) cached_max: usize,
-    pub(crate) idle_ms: u64,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) shutdown_timeout: Duration,
-    pub(crate) backoff_ms: (u64, u64),
+    options: Options,
+}
+
+impl Process {
+    /// Connects to the store at `address` (`host:port`) with default settings, and waits until the store accepts this
+    /// process. Works under any runtime, and under none.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub async fn connect(address: impl Into<String>) -> Result<Self, ConnectError> {
+        Self::builder(address).connect().await
+    }
+
+    /// Connects as [`Process::connect`] does, and blocks this OS thread until then.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub fn connect_blocking(address: impl Into<String>) -> Result<Self, ConnectError> {
+        Self::builder(address).connect_blocking()
+    }
+
+    /// Returns a builder for a process with another name, other durations or other limits.
+    pub fn builder(address: impl Into<String>) -> Builder {
+        Builder {
+            address: address.into(),
+            name: None,
+            incarnation: None,
+            options: Options {
+                settings: ProcessSettings::default(),
+                cached_max: 65_536,
+                idle_ms: 600_000,
+                connect_timeout: Duration::from_secs(5),
+                shutdown_timeout: Duration::from_secs(10),
+                backoff_ms: (50, 2_000),
+            },
+        }
+    }
 }
 
 impl Builder {
-    pub(crate) fn new(address: String) -> Self {
-        Self {
-            address,
-            name: None,
-            incarnation: None,
-            settings: ProcessSettings::default(),
-            cached_max: 65_536,
-            idle_ms: 600_000,
-            connect_timeout: Duration::from_secs(5),
-            shutdown_timeout: Duration::from_secs(10),
-            backoff_ms: (50, 2_000),
-        }
-    }
-
     /// Sets the name of the process, of 1..=128 bytes. The store and its operator see the process under this name. Two
     /// processes that run at the same time need two names. Otherwise, the later process takes over from the earlier
     /// one.
@@ -69,48 +86,48 @@ impl Builder {
     /// Sets the interval between two keep-alive messages to the store. The sum of this interval and [`Builder::margin`]
     /// must be less than the store's lease. The default is 3 s.
     pub fn keep_alive(mut self, every: Duration) -> Self {
-        self.settings.keep_alive_ms = millis(every);
+        self.options.settings.keep_alive_ms = millis(every);
         self
     }
 
     /// Sets how much earlier than the store the process ends its lease. The margin must cover the drift of the two
     /// clocks within one lease. The default is 500 ms.
     pub fn margin(mut self, margin: Duration) -> Self {
-        self.settings.margin_ms = millis(margin);
+        self.options.settings.margin_ms = millis(margin);
         self
     }
 
     /// Sets the time after which an unanswered message is sent again on the same connection. The default is 2 s.
     pub fn resend(mut self, after: Duration) -> Self {
-        self.settings.resend_ms = millis(after);
+        self.options.settings.resend_ms = millis(after);
         self
     }
 
     /// Sets how much earlier than the store's deadline the process gives up a recalled grant that threads still use.
     /// The writes of these threads are discarded. The finished writes of other threads are saved. The default is 1 s.
     pub fn recall_margin(mut self, margin: Duration) -> Self {
-        self.settings.recall_margin_ms = millis(margin);
+        self.options.settings.recall_margin_ms = millis(margin);
         self
     }
 
     /// Sets whether the process keeps a copy of a session that it has given back. With a copy, the next grant transfers
     /// only the changes. The default is `true`.
     pub fn keep_copies(mut self, keeps: bool) -> Self {
-        self.settings.keeps_base = keeps;
+        self.options.settings.keeps_base = keeps;
         self
     }
 
     /// Sets the limits that the process checks before it sends. For writes, the smaller of this limit and the store's
     /// limit applies. If a granted session exceeds these limits, its lock requests fail.
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.settings.limits = limits;
+        self.options.settings.limits = limits;
         self
     }
 
     /// Replaces all settings of the protocol machine, for test harnesses.
     #[doc(hidden)]
     pub fn settings(mut self, settings: ProcessSettings) -> Self {
-        self.settings = settings;
+        self.options.settings = settings;
         self
     }
 
@@ -121,28 +138,28 @@ impl Builder {
     /// Sessions in use stay. The limit is checked about 20 times a second, so the number may exceed the limit for a
     /// moment. The default is 65,536.
     pub fn cached_max(mut self, cached_max: usize) -> Self {
-        self.cached_max = cached_max;
+        self.options.cached_max = cached_max;
         self
     }
 
     /// Sets the idle time after which a session is released and its copy is dropped. The process checks once a second.
     /// The default is 10 minutes.
     pub fn idle(mut self, unused: Duration) -> Self {
-        self.idle_ms = millis(unused);
+        self.options.idle_ms = millis(unused);
         self
     }
 
     /// Sets how long [`Builder::connect`] tries until a store accepts the process. Each later attempt to connect also
     /// lasts at most this long. The default is 5 s.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
-        self.connect_timeout = limit;
+        self.options.connect_timeout = limit;
         self
     }
 
     /// Sets how long [`Process::shutdown`] and the drop of the last handle wait for the release of locks and for the
     /// store. The default is 10 s.
     pub fn shutdown_timeout(mut self, limit: Duration) -> Self {
-        self.shutdown_timeout = limit;
+        self.options.shutdown_timeout = limit;
         self
     }
 
@@ -154,7 +171,7 @@ impl Builder {
     /// lasted longer than `max`, and longer than ten times the pause before it. The defaults are 50 ms and 2 s.
     pub fn backoff(mut self, first: Duration, max: Duration) -> Self {
         let first = millis(first).max(1);
-        self.backoff_ms = (first, millis(max).max(first));
+        self.options.backoff_ms = (first, millis(max).max(first));
         self
     }
 
@@ -164,14 +181,14 @@ impl Builder {
     /// # Errors
     /// [`ConnectError`] names the wrong address, name or setting, or the reason why no store answered in time.
     pub async fn connect(self) -> Result<Process, ConnectError> {
-        let name = self.name.clone().unwrap_or_else(default_name);
+        let name = self.name.unwrap_or_else(default_name);
         let name = ProcessId::new(name).map_err(ConnectError::Name)?;
         let identity = Identity {
             name,
             incarnation: Incarnation(self.incarnation.unwrap_or_else(default_incarnation)),
-            address: self.address.clone(),
+            address: self.address,
         };
-        let process = Process::new(Driver::start(identity, self)?);
+        let process = Process::new(Driver::start(identity, self.options)?);
         process.welcomed().await?;
         Ok(process)
     }

@@ -84,8 +84,10 @@ pub enum ConnectError {
 /// remaining grants, and their uncommitted writes are lost.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(
-        "the shutdown did not finish within {} ms: threads use {} sessions, and {held} grants are not given back yet{}",
-    .waited.as_millis(), .busy.len(), .last_error.as_ref().map_or_else(String::new, |why| format!("; the connection: {why}"))
+    "the shutdown did not finish within {} ms: threads use {} sessions, and {held} grants are not given back yet{}",
+    .waited.as_millis(),
+    .busy.len(),
+    .last_error.as_ref().map_or_else(String::new, |why| format!("; the connection: {why}"))
 )]
 #[non_exhaustive]
 pub struct ShutdownError {

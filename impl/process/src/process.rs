@@ -1,6 +1,5 @@
 //! The handles of the application: [`Process`] and [`Session`].
 
-use crate::builder::Builder;
 use crate::error::{ConnectError, ShutdownError};
 use crate::shared::{Phase, Shared, State, block_on};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -40,28 +39,6 @@ impl Drop for Handle {
 }
 
 impl Process {
-    /// Connects to the store at `address` (`host:port`) with default settings, and waits until the store accepts this
-    /// process. Works under any runtime, and under none.
-    ///
-    /// # Errors
-    /// See [`ConnectError`].
-    pub async fn connect(address: impl Into<String>) -> Result<Self, ConnectError> {
-        Self::builder(address).connect().await
-    }
-
-    /// Connects as [`Process::connect`] does, and blocks this OS thread until then.
-    ///
-    /// # Errors
-    /// See [`ConnectError`].
-    pub fn connect_blocking(address: impl Into<String>) -> Result<Self, ConnectError> {
-        Self::builder(address).connect_blocking()
-    }
-
-    /// Returns a builder for a process with another name, other durations or other limits.
-    pub fn builder(address: impl Into<String>) -> Builder {
-        Builder::new(address.into())
-    }
-
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self {
             handle: Arc::new(Handle(shared)),
@@ -140,7 +117,8 @@ impl Process {
     }
 
     /// Stops the process: grants no more locks, gives each session back when its locks are released, and sends a
-    /// goodbye. Waiting requests fail with [`Error::ShuttingDown`]. Waits at most for [`Builder::shutdown_timeout`].
+    /// goodbye. Waiting requests fail with [`Error::ShuttingDown`]. Waits at most for
+    /// [`Builder::shutdown_timeout`](crate::Builder::shutdown_timeout).
     ///
     /// # Errors
     /// [`ShutdownError`] when grants are left at the time limit: threads still hold locks, or the store does not

@@ -290,7 +290,7 @@ impl Core {
             counts.messages += 1;
             match message {
                 ToStore::KeepAlive { .. } => counts.keep_alives += 1,
-                ToStore::Hello { .. } => counts.hellos += 1,
+                ToStore::Hello(_) => counts.hellos += 1,
                 ToStore::Goodbye => counts.goodbyes += 1,
                 _ => {}
             }
@@ -349,7 +349,9 @@ impl Core {
             self.changed.notify_all();
             tokio::select! {
                 _ = control.changed() => {}
-                Ok((stream, _)) = async { listener.as_ref().expect("enabled with a listener").accept().await }, if listener.is_some() => {
+                Ok((stream, _)) = async { listener.as_ref().expect("enabled with a listener").accept().await },
+                    if listener.is_some() =>
+                {
                     tokio::spawn(Arc::clone(&self).serve(stream));
                 }
             }

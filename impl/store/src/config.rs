@@ -117,7 +117,8 @@ pub struct Config {
         skip_serializing_if = "Option::is_none"
     )]
     pub time_to_live: Option<Duration>,
-    /// After this many grants in a row that changed the holder, a grant asks its holder to release when idle; 0: never. Rule 2.
+    /// After this many grants in a row that changed the holder, a grant asks its holder to release when idle; 0: never.
+    /// Rule 2.
     pub turns: u8,
     /// The limit for the `Hello` of a new connection.
     #[serde(rename = "hello_ms", with = "millis")]
@@ -155,7 +156,8 @@ pub struct LimitsConfig {
     pub attribute_bytes_max: usize,
     /// Bytes of all names and values of one session.
     pub session_bytes_max: usize,
-    /// Sessions in memory. Beyond this number free sessions leave memory early; sessions with a holder or a waiter always stay.
+    /// Sessions in memory. Beyond this number free sessions leave memory early; sessions with a holder or a waiter
+    /// always stay.
     pub memory_sessions_max: usize,
     /// Outgoing bytes of one connection that its process has not read. Past this limit the store closes the connection.
     pub outgoing_bytes_max: usize,
@@ -288,7 +290,8 @@ impl Config {
         let frame = FrameLimits::for_machines(&self.settings().limits).frame_bytes_max;
         if frame > FRAME_BYTES_MAX {
             let why = format!(
-                "a session of this size, with so many attributes, needs a frame of {frame} bytes, and {FRAME_BYTES_MAX} is the most"
+                "a session of this size, with so many attributes, needs a frame of {frame} bytes, and \
+                {FRAME_BYTES_MAX} is the most"
             );
             return refuse("limits.session_bytes_max", why);
         }

@@ -60,12 +60,18 @@ struct Incoming {
 }
 
 impl Incoming {
+    /// Returns the next item that was already read, or `None` if more bytes are needed.
+    fn decoded(&mut self) -> Option<Result<FromProcess, End>> {
+        let decoded = self.decoder.decode(&mut self.bytes);
+        decoded
+            .map_err(|error| End::Fault(Fault::from(&error)))
+            .transpose()
+    }
+
     async fn next(&mut self) -> Result<FromProcess, End> {
         loop {
-            match self.decoder.decode(&mut self.bytes) {
-                Ok(Some(item)) => return Ok(item),
-                Ok(None) => {}
-                Err(error) => return Err(End::Fault(Fault::from(&error))),
+            if let Some(item) = self.decoded() {
+                return item;
             }
             if self.bytes.capacity() == self.bytes.len() {
                 self.bytes.reserve(READ_BYTES);
@@ -190,14 +196,19 @@ impl Service {
             self.shard.writer.room().await;
             self.shard.caught_up(&process).await;
             // r[limit.slow]
-            if timeout(silence, outbox.room()).await.is_err() {
+            if !outbox.has_room() && timeout(silence, outbox.room()).await.is_err() {
                 let text = format!(
                     "the process did not read its messages for {} ms, three leases",
                     silence.as_millis()
                 );
                 return End::Fault(Fault::new(FaultCode::Slow, &text));
             }
-            match timeout(silence, incoming.next()).await {
+            // A timer is set only to wait for bytes, not for each message of a read.
+            let item = match incoming.decoded() {
+                Some(item) => Ok(item),
+                None => timeout(silence, incoming.next()).await,
+            };
+            match item {
                 Ok(Ok(FromProcess::Message(message))) => {
                     self.shard.message(&process, link, message)
                 }

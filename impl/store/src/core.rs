@@ -115,7 +115,7 @@ impl Greeting {
         let Input::Message {
             process,
             link,
-            message: ToStore::Hello { .. },
+            message: ToStore::Hello(_),
         } = input
         else {
             return None;

@@ -142,12 +142,12 @@ impl Metrics {
 
     pub(crate) fn received(&self, message: &ToStore) {
         let kind = match message {
-            ToStore::Hello { .. } => "hello",
+            ToStore::Hello(_) => "hello",
             ToStore::KeepAlive { .. } => "keep_alive",
             ToStore::Acquire(_) => "acquire",
             ToStore::Cancel { .. } => "cancel",
-            ToStore::Commit { .. } => "commit",
-            ToStore::Release { .. } => "release",
+            ToStore::Commit(_) => "commit",
+            ToStore::Release(_) => "release",
             ToStore::Busy { .. } => "busy",
             ToStore::Destroy { .. } => "destroy",
             ToStore::Rename { .. } => "rename",
@@ -160,7 +160,7 @@ impl Metrics {
         let kind = match message {
             ToProcess::Welcome { .. } => "welcome",
             ToProcess::Alive { .. } => "alive",
-            ToProcess::Granted { .. } => "granted",
+            ToProcess::Granted(_) => "granted",
             ToProcess::Queued { .. } => "queued",
             ToProcess::Recall { .. } => "recall",
             ToProcess::Committed { .. } => "committed",

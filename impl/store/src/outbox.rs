@@ -17,6 +17,8 @@ pub(crate) struct Outbox {
     filled: Notify,
     /// Notified when messages were taken out, or the outbox was closed.
     drained: Notify,
+    /// Notified when the outbox was closed. Separate, so that a batch of messages does not wake the connection's task.
+    closed: Notify,
     bytes_max: usize,
 }
 
@@ -37,6 +39,7 @@ impl Outbox {
             queue: Mutex::default(),
             filled: Notify::new(),
             drained: Notify::new(),
+            closed: Notify::new(),
             bytes_max,
         }
     }
@@ -87,11 +90,12 @@ impl Outbox {
         drop(queue);
         self.filled.notify_one();
         self.drained.notify_waiters();
+        self.closed.notify_waiters();
     }
 
     /// Waits until the outbox is closed, and returns the reason.
     pub(crate) async fn closed(&self) -> Option<Fault> {
-        self.until(|queue| queue.is_closed).await;
+        until(&self.closed, || self.queue().is_closed).await;
         self.queue().fault.clone()
     }
 
@@ -121,18 +125,23 @@ impl Outbox {
     /// Waits until the outbox is at most half full. The connection reads nothing from its process until then
     /// (back-pressure).
     pub(crate) async fn room(&self) {
-        let half = self.bytes_max / 2;
-        self.until(|queue| queue.is_closed || queue.bytes + queue.taken <= half)
-            .await;
+        until(&self.drained, || self.has_room()).await;
     }
 
-    async fn until(&self, is_so: impl Fn(&Queue) -> bool) {
-        loop {
-            let drained = self.drained.notified();
-            if is_so(&self.queue()) {
-                return;
-            }
-            drained.await;
+    /// Returns whether [`Outbox::room`] would return at once.
+    pub(crate) fn has_room(&self) -> bool {
+        let queue = self.queue();
+        queue.is_closed || queue.bytes + queue.taken <= self.bytes_max / 2
+    }
+}
+
+/// Waits until `is_so`, which may change when `changed` is notified.
+async fn until(changed: &Notify, is_so: impl Fn() -> bool) {
+    loop {
+        let notified = changed.notified();
+        if is_so() {
+            return;
         }
+        notified.await;
     }
 }

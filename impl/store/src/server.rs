@@ -126,13 +126,13 @@ impl Server {
             &Records::default(),
             clock.now(),
         );
-        let writer = Arc::new(Writer::new(config.limits.backlog_bytes_max));
+        let writer = Arc::new(Writer::new(engine, config.limits.backlog_bytes_max));
         let shard = Shard::new(machine, clock, Arc::clone(&writer), Arc::clone(&metrics));
         let shard = Arc::new(shard);
-        let recovered = recover(&shard, &mut *engine, epoch)?;
+        let recovered = writer.with_engine(|engine| recover(&shard, engine, epoch))?;
         let told: Arc<dyn Durable> = Arc::clone(&shard) as _;
         let writer = writer
-            .start(engine, told, Arc::clone(&metrics))
+            .start(told, Arc::clone(&metrics))
             .map_err(StoreError::Thread)?;
         let service = Service {
             shard,
@@ -203,6 +203,7 @@ impl Server {
         } = self;
         let shard = Arc::clone(&service.shard);
         let accepts = tokio::spawn(accept(Arc::clone(&service), listener));
+        let mut commits = tokio::spawn(commit(Arc::clone(&service)));
         let mut ticks = tokio::spawn(tick(Arc::clone(&shard)));
         let mut evicts = tokio::spawn(evict(Arc::clone(&service)));
         let marks = tokio::spawn(leave_marks(Arc::clone(&service)));
@@ -213,6 +214,8 @@ impl Server {
         let failure = tokio::select! {
             _ = stops.wait_for(|stop| *stop > Stop::Run) => None,
             failure = fails.wait_for(Option::is_some) => failure.ok().and_then(|own| own.clone()),
+            // The loop ends when the engine fails, or by a panic.
+            _ = &mut commits => Some(shard.failure().unwrap_or(Failure::Panic)),
             // These tasks end only by a panic, which leaves the machine's mutex poisoned.
             _ = &mut ticks => Some(Failure::Panic),
             _ = &mut evicts => Some(Failure::Panic),
@@ -251,10 +254,10 @@ impl Server {
             }
         };
         let _ = timeout(CLOSE, closed).await;
-        for task in [ticks, evicts, marks, admin] {
+        for task in [commits, ticks, evicts, marks, admin] {
             task.abort();
         }
-        let failure = failure.or_else(|| shard.failed.borrow().clone());
+        let failure = failure.or_else(|| shard.failure());
         failure.map_or(Ok(()), |failure| Err(StoreError::from(failure)))
     }
 }
@@ -364,6 +367,15 @@ fn turn_away(service: &Arc<Service>, stream: TcpStream, from: SocketAddr) {
         &format!("the store has {max} connections, its maximum; try again later"),
     );
     tokio::spawn(Arc::clone(service).turn_away(stream, fault));
+}
+
+/// Commits the updates whose commit does not wait for the disk.
+async fn commit(service: Arc<Service>) {
+    let shard = &service.shard;
+    shard
+        .writer
+        .commit_at_once(&**shard, &service.metrics)
+        .await;
 }
 
 /// Runs the timers that are due, and sleeps until the next one.

@@ -22,7 +22,7 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tenure_engine::EngineError;
 use tenure_protocol::id::ShortId;
-use tenure_protocol::message::GrantRef;
+use tenure_protocol::message::{GrantRef, Granted};
 use tenure_protocol::store::{Admission, Envelope, Input, Output, Stopping, Timer};
 use tenure_protocol::{Link, ProcessId, Record, SessionId, StoreMachine, Time, ToProcess, ToStore};
 use tenure_wire::{Fault, FaultCode};
@@ -243,6 +243,11 @@ impl Shard {
         self.core().machine.held()
     }
 
+    /// Returns the failure of the engine, once it has failed.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        self.failed.borrow().clone()
+    }
+
     /// Ignores all messages and connections from now on.
     pub(crate) fn close(&self) {
         // Continue even if a panic has poisoned the mutex.
@@ -270,7 +275,7 @@ impl Shard {
         let concerned = core.machine.concerned(&input);
         let missing = core.missing(&concerned);
         if missing.is_empty() {
-            self.step(core, input);
+            self.step_with(core, input, &concerned);
         } else {
             core.deferred.push(queue.clone(), input);
             self.fetch(core, &queue, concerned, &missing);
@@ -293,22 +298,27 @@ impl Shard {
     /// Takes the first input of a queue, whose sessions are now loaded, and the inputs behind it up to the next that
     /// must wait.
     fn unpark(&self, core: &mut Core, queue: &InputQueue) {
-        while let Some(input) = core.deferred.pop(queue) {
-            self.step(core, input);
-            let Some(next) = core.deferred.front(queue) else {
-                return;
-            };
+        while let Some(next) = core.deferred.front(queue) {
             let concerned = core.machine.concerned(next);
             let missing = core.missing(&concerned);
             if !missing.is_empty() {
                 return self.fetch(core, queue, concerned, &missing);
             }
+            if let Some(input) = core.deferred.pop(queue) {
+                self.step_with(core, input, &concerned);
+            }
         }
     }
 
+    /// Takes a step that concerns only sessions in memory.
     fn step(&self, core: &mut Core, input: Input) {
-        let now = self.clock.now();
         let concerned = core.machine.concerned(&input);
+        self.step_with(core, input, &concerned);
+    }
+
+    /// Takes a step. `concerned` are the sessions that it concerns, all of them in memory.
+    fn step_with(&self, core: &mut Core, input: Input, concerned: &[SessionId]) {
+        let now = self.clock.now();
         let leased = match &input {
             Input::Message { process, .. } | Input::Timer(Timer::Lease(process)) => {
                 Some(process.clone())
@@ -323,13 +333,13 @@ impl Shard {
         if let Some(hello) = hello {
             hello.settle(core);
         }
-        for id in &concerned {
+        for id in concerned {
             if core.machine.session(id).is_some() {
                 core.residents.touch(id, now);
             }
         }
         let next = core.timers.next();
-        core.set_timers(&concerned);
+        core.set_timers(concerned);
         if let Some(process) = leased {
             core.set_lease(&process);
         }
@@ -388,7 +398,7 @@ impl Shard {
 /// Logs grants, recalls and their ends, so that a session can be followed through the logs of all processes.
 fn log((process, _, message): &Envelope) {
     match message {
-        ToProcess::Granted { session, token, .. } => {
+        ToProcess::Granted(Granted { session, token, .. }) => {
             tracing::debug!(session = %ShortId(session), %process, %token, "granted");
         }
         ToProcess::Recall { hold, info } => {

@@ -1,6 +1,7 @@
 //! Estimated sizes in bytes. The store enforces its memory limits by these estimates, not by exact sizes.
 
 use tenure_protocol::attributes::State;
+use tenure_protocol::message::{Commit, Granted, Hello, Release};
 use tenure_protocol::store::Input;
 use tenure_protocol::{Delta, ToProcess, ToStore, Update};
 
@@ -31,8 +32,10 @@ pub(crate) fn of_input(input: &Input) -> usize {
         return HEAD;
     };
     HEAD + match message {
-        ToStore::Commit { delta, .. } | ToStore::Release { delta, .. } => of_delta(delta),
-        ToStore::Hello { holds, waits, .. } => ITEM * (holds.len() + waits.len()),
+        ToStore::Commit(Commit { delta, .. }) | ToStore::Release(Release { delta, .. }) => {
+            of_delta(delta)
+        }
+        ToStore::Hello(Hello { holds, waits, .. }) => ITEM * (holds.len() + waits.len()),
         ToStore::Busy { blocked_on, .. } => ITEM * blocked_on.len(),
         _ => 0,
     }
@@ -41,10 +44,10 @@ pub(crate) fn of_input(input: &Input) -> usize {
 /// Returns the estimated size of a message to a process.
 pub(crate) fn of_message(message: &ToProcess) -> usize {
     HEAD + match message {
-        ToProcess::Granted {
+        ToProcess::Granted(Granted {
             state: State::Delta(delta) | State::Full(delta),
             ..
-        } => of_delta(delta),
+        }) => of_delta(delta),
         ToProcess::Welcome { holds, gone, .. } => ITEM * (holds.len() + 2 * gone.len()),
         ToProcess::Alive { recalls, .. } => ITEM * recalls.len(),
         _ => 0,

@@ -10,8 +10,8 @@ pub enum Stop {
     /// The store stops without a recall. Grants stay with their holders, whom the next start knows. All pending updates
     /// become durable.
     Keep,
-    /// The store recalls all grants and waits up to [`Config::stop_limit`](crate::Config::stop_limit) for their release. All pending updates become
-    /// durable.
+    /// The store recalls all grants and waits up to [`Config::stop_limit`](crate::Config::stop_limit) for their
+    /// release. All pending updates become durable.
     Drain,
     /// The store stops at once. All pending updates become durable, and nothing is waited for.
     Fast,

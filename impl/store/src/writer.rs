@@ -1,14 +1,22 @@
-//! The writer: the thread that owns the engine. It makes queued updates durable by group commit, and loads sessions
-//! that have left memory. While one batch is being written the next one gathers, so that one disk sync serves many
-//! updates.
+//! The writer: makes queued updates durable by group commit, and loads sessions that have left memory.
 //!
-//! If the disk is full, the writer retries the batch until there is room or the store stops. Sessions can still be
+//! Two parties use the engine in turns. The *loop* is the task [`Writer::commit_at_once`]: it commits what the tasks of
+//! the store that are ready together have queued, where the engine only copies bytes to the operating system
+//! ([`Engine::commits_at_once`]). An update then needs no other thread. The writer's *thread* does everything that may
+//! wait for the disk: commits with a disk sync, loads, clock marks, and retries on a full disk. While it writes one
+//! batch the next one gathers, so that one disk sync serves many updates.
+//!
+//! A party that takes a batch out of the queue holds the engine's mutex, and keeps it until the batch is reported. So
+//! batches are committed and reported in the order of the queue.
+//!
+//! If the disk is full, the thread retries the batch until there is room or the store stops. Sessions can still be
 //! loaded meanwhile. Any other engine error ends the store: memory may then be ahead of the disk, and only the next
 //! claim of the engine shows which updates are durable.
 
 use crate::metrics::Metrics;
 use crate::size;
 use std::collections::VecDeque;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -38,14 +46,33 @@ pub(crate) trait Durable: Send + Sync + 'static {
     fn on_failed(&self, error: Option<EngineError>);
 }
 
-/// The queue of the writer's thread. See the [module](self).
+/// The queue of updates and loads, and the engine. See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Writer {
     queue: Mutex<Queue>,
+    engine: Mutex<Hand>,
+    /// Notified when the thread has work.
     filled: Condvar,
+    /// Notified when the loop may have a batch to commit.
+    ready: Notify,
     /// Notified when the backlog has shrunk.
     drained: Notify,
     backlog_bytes_max: usize,
+}
+
+/// The engine, and what its user at the moment must know.
+struct Hand {
+    /// `None` once the thread has ended: the data folder is free then.
+    engine: Option<Box<dyn Engine>>,
+    /// The number of the last durable update.
+    durable: u64,
+}
+
+impl fmt::Debug for Hand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut hand = f.debug_struct("Hand");
+        hand.field("durable", &self.durable).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -64,15 +91,28 @@ struct Queue {
     in_hand_since: Option<Instant>,
     /// The number of updates that were ever queued.
     last: u64,
+    /// Whether the loop commits. Otherwise the thread commits everything.
+    has_loop: bool,
     is_stopping: bool,
     has_failed: bool,
 }
 
+/// A batch that was taken out of the queue.
+struct Batch {
+    updates: Vec<Update>,
+    bytes: usize,
+}
+
 impl Writer {
-    pub(crate) fn new(backlog_bytes_max: usize) -> Self {
+    pub(crate) fn new(engine: Box<dyn Engine>, backlog_bytes_max: usize) -> Self {
         Self {
             queue: Mutex::default(),
+            engine: Mutex::new(Hand {
+                engine: Some(engine),
+                durable: 0,
+            }),
             filled: Condvar::new(),
+            ready: Notify::new(),
             drained: Notify::new(),
             backlog_bytes_max,
         }
@@ -84,6 +124,19 @@ impl Writer {
             .expect("no code panics while it holds the writer's mutex")
     }
 
+    /// Gives the engine to `read` before the thread is started.
+    pub(crate) fn with_engine<R>(&self, read: impl FnOnce(&mut dyn Engine) -> R) -> R {
+        let mut hand = self
+            .engine
+            .lock()
+            .expect("no thread uses the engine before the start");
+        let engine = hand.engine.as_mut();
+        read(
+            &mut **engine
+                .expect("the thread, which drops the engine at its end, is not started yet"),
+        )
+    }
+
     /// Queues an update to be made durable after all earlier ones. Returns its sequence number.
     pub(crate) fn write(&self, update: Update) -> u64 {
         let mut queue = self.queue();
@@ -92,8 +145,13 @@ impl Writer {
         queue.updates_since.get_or_insert_with(Instant::now);
         queue.last += 1;
         let last = queue.last;
+        let has_loop = queue.has_loop;
         drop(queue);
-        self.filled.notify_one();
+        if has_loop {
+            self.ready.notify_one();
+        } else {
+            self.filled.notify_one();
+        }
         last
     }
 
@@ -143,55 +201,126 @@ impl Writer {
     /// Starts the writer's thread. The thread ends after [`Writer::stop`], or when the engine fails.
     pub(crate) fn start(
         self: Arc<Self>,
-        engine: Box<dyn Engine>,
         told: Arc<dyn Durable>,
         metrics: Arc<Metrics>,
     ) -> std::io::Result<JoinHandle<()>> {
         let thread = std::thread::Builder::new().name("tenure-writer".to_owned());
         thread.spawn(move || {
-            let run = AssertUnwindSafe(|| self.run(engine, &*told, &metrics));
-            let error = match catch_unwind(run) {
-                Ok(Ok(())) => return,
-                Ok(Err(error)) => Some(error),
-                Err(_) => None,
-            };
-            let queue = self.queue.lock();
-            queue.unwrap_or_else(PoisonError::into_inner).has_failed = true;
-            self.drained.notify_waiters();
-            told.on_failed(error);
+            let run = AssertUnwindSafe(|| self.run(&*told, &metrics));
+            let ended = catch_unwind(run);
+            let hand = self.engine.lock();
+            let mut hand = hand.unwrap_or_else(PoisonError::into_inner);
+            drop(hand.engine.take());
+            drop(hand);
+            match ended {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => self.fail(Some(error), &*told),
+                Err(_) => self.fail(None, &*told),
+            }
         })
     }
 
-    fn run(
+    /// Commits updates as the loop, until the engine fails. Runs as a task of the runtime on which the store's other
+    /// tasks run: such a task is polled behind those that are ready already, so that one commit serves their updates.
+    pub(crate) async fn commit_at_once(&self, told: &dyn Durable, metrics: &Metrics) {
+        self.queue().has_loop = true;
+        loop {
+            self.ready.notified().await;
+            match self.try_commit_at_once(told, metrics) {
+                Ok(true) => {}
+                Ok(false) => self.filled.notify_one(),
+                Err(error) => return self.fail(Some(error), told),
+            }
+        }
+    }
+
+    /// Commits one batch if that does not wait for the disk. Returns `false` if the thread has to do it.
+    fn try_commit_at_once(
         &self,
-        mut engine: Box<dyn Engine>,
         told: &dyn Durable,
         metrics: &Metrics,
-    ) -> Result<(), EngineError> {
-        let mut durable = 0;
-        while let Some((batch, bytes, loads)) = self.next() {
-            load(&mut *engine, loads, told)?;
-            self.leave_mark(&mut *engine)?;
-            if batch.is_empty() {
+    ) -> Result<bool, EngineError> {
+        // While the thread has the engine, it also takes whatever is queued meanwhile.
+        let Ok(mut hand) = self.engine.try_lock() else {
+            return Ok(false);
+        };
+        let engine = hand.engine.as_mut();
+        let Some(engine) = engine.filter(|engine| engine.commits_at_once()) else {
+            return Ok(false);
+        };
+        let batch = self.queue().take();
+        if batch.updates.is_empty() {
+            return Ok(true);
+        }
+        let began = Instant::now();
+        match engine.commit(&batch.updates) {
+            Ok(()) => {
+                self.report(&mut hand, &batch, began, told, metrics);
+                if !self.queue().updates.is_empty() {
+                    self.ready.notify_one();
+                }
+                Ok(true)
+            }
+            Err(EngineError::Full { .. }) => {
+                self.queue().give_back(batch);
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reports that a batch is durable.
+    fn report(
+        &self,
+        hand: &mut Hand,
+        batch: &Batch,
+        began: Instant,
+        told: &dyn Durable,
+        metrics: &Metrics,
+    ) {
+        metrics.committed(batch.updates.len(), began.elapsed());
+        hand.durable += batch.updates.len() as u64;
+        let mut queue = self.queue();
+        queue.bytes -= batch.bytes;
+        queue.in_hand_since = None;
+        drop(queue);
+        told.on_durable(hand.durable);
+        self.drained.notify_waiters();
+    }
+
+    fn fail(&self, error: Option<EngineError>, told: &dyn Durable) {
+        let queue = self.queue.lock();
+        queue.unwrap_or_else(PoisonError::into_inner).has_failed = true;
+        self.filled.notify_one();
+        self.drained.notify_waiters();
+        told.on_failed(error);
+    }
+
+    fn run(&self, told: &dyn Durable, metrics: &Metrics) -> Result<(), EngineError> {
+        while self.has_work() {
+            let mut hand = self
+                .engine
+                .lock()
+                .expect("a panic while the engine is in use ends the store");
+            let (batch, loads) = self.queue().take_all();
+            let Some(engine) = hand.engine.as_mut() else {
+                return Ok(());
+            };
+            load(&mut **engine, loads, told)?;
+            self.leave_mark(&mut **engine)?;
+            if batch.updates.is_empty() {
                 self.queue().in_hand_since = None;
                 continue;
             }
             let began = Instant::now();
-            if !self.commit(&mut *engine, &batch, told)? {
+            if !self.commit(&mut **engine, &batch.updates, told)? {
                 tracing::error!(
                     "stopped while the disk is full: commits that were not acknowledged are not durable; free disk \
                     space before the next start"
                 );
                 return Ok(());
             }
-            metrics.committed(batch.len(), began.elapsed());
-            durable += batch.len() as u64;
-            let mut queue = self.queue();
-            queue.bytes -= bytes;
-            queue.in_hand_since = None;
-            drop(queue);
-            told.on_durable(durable);
-            self.drained.notify_waiters();
+            self.report(&mut hand, &batch, began, told, metrics);
         }
         Ok(())
     }
@@ -255,37 +384,63 @@ impl Writer {
         Ok(true)
     }
 
-    /// Waits for work. Returns the next batch, its size in bytes, and the sessions to load, or `None` when the thread
-    /// is to end.
-    fn next(&self) -> Option<(Vec<Update>, usize, Vec<SessionId>)> {
+    /// Waits until the thread has work. Returns `false` when the thread is to end.
+    fn has_work(&self) -> bool {
         let mut queue = self.queue();
         loop {
-            let has_work = !queue.updates.is_empty() || !queue.loads.is_empty();
-            if has_work || queue.mark.is_some() {
-                break;
+            if queue.has_failed {
+                return false;
+            }
+            if !queue.updates.is_empty() || !queue.loads.is_empty() || queue.mark.is_some() {
+                return true;
             }
             if queue.is_stopping {
-                return None;
+                return false;
             }
             queue = self
                 .filled
                 .wait(queue)
                 .expect("no code panics while it holds the writer's mutex");
         }
-        let mut bytes = 0;
-        let mut batch = Vec::with_capacity(queue.updates.len().min(BATCH_MAX));
-        let since = [queue.loads_since.take(), queue.updates_since.take()];
-        queue.in_hand_since = since.into_iter().flatten().min();
-        while let Some(update) = queue.updates.front() {
+    }
+}
+
+impl Queue {
+    /// Takes the next batch out, which may be empty, and all loads.
+    fn take_all(&mut self) -> (Batch, Vec<SessionId>) {
+        let loads_since = self.loads_since.take();
+        let batch = self.take();
+        let since = [loads_since, self.in_hand_since];
+        self.in_hand_since = since.into_iter().flatten().min();
+        (batch, std::mem::take(&mut self.loads))
+    }
+
+    /// Takes the next batch out, which may be empty.
+    fn take(&mut self) -> Batch {
+        let mut batch = Batch {
+            updates: Vec::with_capacity(self.updates.len().min(BATCH_MAX)),
+            bytes: 0,
+        };
+        self.in_hand_since = self.updates_since.take();
+        while let Some(update) = self.updates.front() {
             let size = size::of_update(update);
-            if batch.len() == BATCH_MAX || (!batch.is_empty() && bytes + size > BATCH_BYTES_MAX) {
+            let count = batch.updates.len();
+            if count == BATCH_MAX || (count > 0 && batch.bytes + size > BATCH_BYTES_MAX) {
                 break;
             }
-            bytes += size;
-            batch.extend(queue.updates.pop_front());
+            batch.bytes += size;
+            batch.updates.extend(self.updates.pop_front());
         }
-        queue.updates_since = (!queue.updates.is_empty()).then(Instant::now);
-        Some((batch, bytes, std::mem::take(&mut queue.loads)))
+        self.updates_since = (!self.updates.is_empty()).then(Instant::now);
+        batch
+    }
+
+    /// Puts a batch that was not committed back to the front.
+    fn give_back(&mut self, batch: Batch) {
+        for update in batch.updates.into_iter().rev() {
+            self.updates.push_front(update);
+        }
+        self.updates_since = self.in_hand_since.take();
     }
 }
 
@@ -300,3 +455,6 @@ fn load(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use crate::support::{Player, Running, acquire, config, encode, id, set};
 use std::time::Duration;
-use tenure_protocol::message::{GrantRef, Limited};
+use tenure_protocol::message::{Commit, GrantRef, Limited, Release};
 use tenure_protocol::{Delta, ToProcess, ToStore};
 use tenure_store::{Config, Stop};
 use tenure_wire::{FaultCode, FromProcess, FromStore};
@@ -131,12 +131,12 @@ async fn a_frame_or_session_above_the_limit_is_refused_and_changes_nothing() {
         (4, set("b", vec![b'x'; 800]), Limited::SessionBytes),
     ] {
         let (session, token, base) = (s.clone(), grant.token, grant.version);
-        p.say(ToStore::Commit {
+        p.say(ToStore::Commit(Commit {
             session,
             token,
             base,
             delta,
-        })
+        }))
         .await;
         match p.next().await {
             ToProcess::Revoked { token, limit, .. } => {
@@ -158,14 +158,14 @@ async fn a_frame_or_session_above_the_limit_is_refused_and_changes_nothing() {
         .commit(&s, grant.token, grant.version, set("b", "fits"))
         .await;
     let (session, token, base) = (s.clone(), grant.token, version);
-    p.say(ToStore::Release {
+    p.say(ToStore::Release(Release {
         session,
         token,
         base,
         delta: set("c", "one too many"),
         requeue: None,
         idle_ms: 0,
-    })
+    }))
     .await;
     match p.next().await {
         ToProcess::Released { version, limit, .. } => {

@@ -212,7 +212,7 @@ async fn a_shorter_lease_time_after_a_restart_takes_nothing_from_a_holder() {
 fn no_grant(said: &[ToProcess]) -> bool {
     !said
         .iter()
-        .any(|message| matches!(message, ToProcess::Granted { .. }))
+        .any(|message| matches!(message, ToProcess::Granted(_)))
 }
 
 #[tokio::test]

@@ -4,7 +4,9 @@ use crate::support::gated::{Gate, Gated};
 use crate::support::{Player, Running, acquire, config, id, set};
 use std::time::Duration;
 use tenure_engine::{Health, Memory};
-use tenure_protocol::message::{AcquireRequest, GrantRef, Limited, Refusal, WaitMode};
+use tenure_protocol::message::{
+    AcquireRequest, Commit, GrantRef, Limited, Refusal, Release, WaitMode,
+};
 use tenure_protocol::{Delta, Request, ToProcess, ToStore};
 use tenure_store::{Stop, StoreError};
 use tenure_wire::FaultCode;
@@ -33,12 +35,12 @@ async fn a_grant_a_commit_and_a_handoff_wait_for_the_disk_in_order() {
 
     let (commits, _) = gate.begun();
     gate.shut_commits();
-    let commit = ToStore::Commit {
+    let commit = ToStore::Commit(Commit {
         session: s.clone(),
         token: grant.token,
         base: grant.version,
         delta: set("n", "1"),
-    };
+    });
     p.say(commit).await;
     gate.until(commits + 1, 0).await;
     q.ask_for(&s, 1).await;
@@ -53,14 +55,14 @@ async fn a_grant_a_commit_and_a_handoff_wait_for_the_disk_in_order() {
 
     let (commits, _) = gate.begun();
     gate.shut_commits();
-    let release = ToStore::Release {
+    let release = ToStore::Release(Release {
         session: s.clone(),
         token: grant.token,
         base: version,
         delta: Delta::default(),
         requeue: Some(Request(2)),
         idle_ms: 0,
-    };
+    });
     p.say(release).await;
     gate.until(commits + 1, 0).await;
     assert!(p.lives().await.is_empty() && q.lives().await.is_empty());
@@ -161,12 +163,12 @@ async fn a_full_disk_refuses_new_work_loses_nothing_and_the_store_continues_when
         .commit(&s, grant.token, grant.version, set("n", "1"))
         .await;
     memory.set_health(Health::Full);
-    let commit = ToStore::Commit {
+    let commit = ToStore::Commit(Commit {
         session: s.clone(),
         token: grant.token,
         base: version,
         delta: set("n", "2"),
-    };
+    });
     p.say(commit).await;
     store.until("/readyz", |status, _| status == 503).await;
     q.ask_for(&t, 1).await;
@@ -214,12 +216,12 @@ async fn an_engine_failure_ends_the_store_without_an_uncertain_message() {
             .commit(&s, grant.token, grant.version, set("n", "1"))
             .await;
         memory.set_health(health);
-        let commit = ToStore::Commit {
+        let commit = ToStore::Commit(Commit {
             session: s.clone(),
             token: grant.token,
             base: version,
             delta: set("n", "2"),
-        };
+        });
         p.say(commit).await;
         match p.item().await {
             Some(tenure_wire::FromStore::Fault(fault)) => {

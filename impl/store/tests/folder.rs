@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use tenure_engine::{EngineError, FORMAT};
 use tenure_protocol::attributes::State;
-use tenure_protocol::message::{AcquireRequest, Limited, Refusal, WaitMode};
+use tenure_protocol::message::{AcquireRequest, Commit, Limited, Refusal, WaitMode};
 use tenure_protocol::{Request, ToProcess, ToStore};
 use tenure_store::{Config, Server, Stop, StoreError};
 
@@ -121,12 +121,12 @@ async fn a_full_file_system_refuses_new_work_and_the_store_continues_when_there_
     let begin = std::time::Instant::now();
     loop {
         let value = format!("{:0>60000}", acknowledged + 1);
-        let commit = ToStore::Commit {
+        let commit = ToStore::Commit(Commit {
             session: s.clone(),
             token: grant.token,
             base,
             delta: set("n", value),
-        };
+        });
         p.say(commit).await;
         let full = store.until("/readyz", |status, _| status == 503);
         tokio::select! {

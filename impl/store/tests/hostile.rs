@@ -4,7 +4,9 @@
 use crate::support::{Player, Running, acquire, config, id, set};
 use std::time::Duration;
 use tenure_protocol::id::Stamp;
-use tenure_protocol::message::{AcquireRequest, GrantRef, Limited, Refusal, WaitMode};
+use tenure_protocol::message::{
+    AcquireRequest, Commit, GrantRef, Limited, Refusal, Release, WaitMode,
+};
 use tenure_protocol::{
     Delta, Request, SessionId, Ticket, Time, ToProcess, ToStore, Token, Version,
 };
@@ -34,14 +36,14 @@ fn acquire_request(session: &SessionId, request: u64, ticket: Option<Stamp>) -> 
 }
 
 fn release(session: &SessionId, token: Token, requeue: Option<u64>, idle_ms: u64) -> ToStore {
-    ToStore::Release {
+    ToStore::Release(Release {
         session: session.clone(),
         token,
         base: Version(FAR),
         delta: Delta::default(),
         requeue: requeue.map(Request),
         idle_ms,
-    }
+    })
 }
 
 #[tokio::test]
@@ -128,12 +130,12 @@ async fn forged_grants_tickets_and_tokens_have_no_effect() {
         other => panic!("{other:?}"),
     }
     while !thief.lives().await.is_empty() {}
-    let commit = ToStore::Commit {
+    let commit = ToStore::Commit(Commit {
         session: s.clone(),
         token: grant.token,
         base: grant.version,
         delta: set("n", "stolen"),
-    };
+    });
     let (session, token) = (s.clone(), grant.token);
     let destroy = ToStore::Destroy {
         session: session.clone(),
@@ -260,12 +262,12 @@ async fn sessions_and_processes_above_the_limits_are_refused() {
     assert!(matches!(r.next().await, ToProcess::Full));
     assert_eq!(r.fault().await.code, FaultCode::Unexpected);
     // A change to a version that does not exist violates the protocol.
-    let commit = ToStore::Commit {
+    let commit = ToStore::Commit(Commit {
         session: id("a"),
         token: Default::default(),
         base: Version(FAR),
         delta: set("n", "1"),
-    };
+    });
     p.say(commit).await;
     assert!(matches!(p.next().await, ToProcess::Revoked { .. }));
     store.stop(Stop::Fast).await.expect("no failure");

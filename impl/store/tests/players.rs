@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tenure_engine::Memory;
 use tenure_protocol::attributes::{Change, Value};
-use tenure_protocol::message::{AcquireRequest, GrantRef, WaitMode};
+use tenure_protocol::message::{AcquireRequest, Commit, GrantRef, Granted, Release, WaitMode};
 use tenure_protocol::{
     AttributeName, Delta, Request, SessionId, Ticket, Time, ToProcess, ToStore, Token, Version,
 };
@@ -179,21 +179,21 @@ impl Wild {
         });
         let (token, base, delta) = (held.token, held.version, write.delta.clone());
         let message = if write.is_release {
-            ToStore::Release {
+            ToStore::Release(Release {
                 session,
                 token,
                 base,
                 delta,
                 requeue: None,
                 idle_ms: 0,
-            }
+            })
         } else {
-            ToStore::Commit {
+            ToStore::Commit(Commit {
                 session,
                 token,
                 base,
                 delta,
-            }
+            })
         };
         self.say(message).await;
     }
@@ -281,13 +281,13 @@ impl Wild {
                 };
                 self.held.retain(|session, held| known(session, held));
             }
-            ToProcess::Granted {
+            ToProcess::Granted(Granted {
                 session,
                 request,
                 token,
                 version,
                 ..
-            } => {
+            }) => {
                 self.book().granted(&session, token, &self.name);
                 if self
                     .waits

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tenure_engine::{Engine, Health, Memory};
 use tenure_protocol::attributes::{Head, State};
 use tenure_protocol::id::Stamp;
-use tenure_protocol::message::GrantRef;
+use tenure_protocol::message::{Commit, GrantRef, Release};
 use tenure_protocol::{Delta, SessionId, ToProcess, ToStore, Update, Version};
 use tenure_store::{Config, Stop, StoreError};
 
@@ -80,11 +80,13 @@ async fn a_process_that_waits_for_a_read_stays_alive_and_is_read_up_to_a_bound()
     assert!(p.lives().await.is_empty());
     // This exceeds all buffers on the way. A store without the bound would read all of it into memory.
     let chunk = vec![b'x'; 256 << 10];
-    let commit = |at: u64| ToStore::Commit {
-        session: id("t"),
-        token: Default::default(),
-        base: Version::NONE,
-        delta: set("n", vec![at as u8; chunk.len()]),
+    let commit = |at: u64| {
+        ToStore::Commit(Commit {
+            session: id("t"),
+            token: Default::default(),
+            base: Version::NONE,
+            delta: set("n", vec![at as u8; chunk.len()]),
+        })
     };
     let mut said = 0;
     while said < 512 {
@@ -238,14 +240,14 @@ async fn a_session_that_is_not_durable_stays_in_memory() {
     let (store, _gate, memory, mut p) = with_sessions(std::slice::from_ref(&t), |_| {}).await;
     let grant = p.acquire(&s, 8).await;
     memory.set_health(Health::Full);
-    let release = ToStore::Release {
+    let release = ToStore::Release(Release {
         session: s.clone(),
         token: grant.token,
         base: grant.version,
         delta: set("n", "new"),
         requeue: None,
         idle_ms: 0,
-    };
+    });
     p.say(release).await;
     store.until("/readyz", |status, _| status == 503).await;
     // A session that is used later is examined later. Once it has left memory, the first one was free to leave.

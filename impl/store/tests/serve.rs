@@ -3,7 +3,7 @@
 use crate::support::{PATIENCE, Player, Running, acquire, config, id, set};
 use std::time::Duration;
 use tenure_protocol::attributes::State;
-use tenure_protocol::message::GrantRef;
+use tenure_protocol::message::{Commit, GrantRef};
 use tenure_protocol::{Delta, ToProcess, ToStore};
 use tenure_store::{Server, Stop, StoreError};
 use tenure_wire::{FaultCode, FromStore};
@@ -30,12 +30,12 @@ async fn a_session_passes_between_processes_with_its_state() {
     };
     assert_eq!(delta.changes().len(), 2);
     // The old token is void now.
-    let old = ToStore::Commit {
+    let old = ToStore::Commit(Commit {
         session: s.clone(),
         token: grant.token,
         base: version,
         delta: set("cart", "worm"),
-    };
+    });
     p.say(old).await;
     assert!(matches!(p.next().await, ToProcess::Revoked { .. }));
     store.stop(Stop::Fast).await.expect("no failure");

@@ -2,6 +2,7 @@
 
 use crate::support::{Player, Running, acquire, config, id, set};
 use std::time::Duration;
+use tenure_protocol::message::Release;
 use tenure_protocol::{SessionId, ToStore};
 use tenure_store::Stop;
 
@@ -83,14 +84,14 @@ async fn a_process_that_is_sent_more_than_it_reads_is_closed() {
         q.lives().await;
     }
     for (id, grant) in ids.iter().zip(&grants) {
-        let release = ToStore::Release {
+        let release = ToStore::Release(Release {
             session: id.clone(),
             token: grant.token,
             base: grant.version,
             delta: Default::default(),
             requeue: None,
             idle_ms: 0,
-        };
+        });
         q.say(release).await;
     }
     q.lives().await;

@@ -3,7 +3,7 @@
 use crate::support::{Grant, PATIENCE, Player, Running, config, id, set};
 use std::time::Duration;
 use tenure_engine::Memory;
-use tenure_protocol::message::{Reason, Refusal, Revocation};
+use tenure_protocol::message::{Granted, Reason, Refusal, Revocation};
 use tenure_protocol::{Delta, Time, ToProcess, ToStore, Token};
 use tenure_store::{Config, Stop};
 use tokio::time::timeout;
@@ -106,7 +106,7 @@ async fn granted_while_alive(player: &mut Player) -> Token {
         loop {
             player.say(ToStore::KeepAlive { sent: Time(1) }).await;
             match player.next().await {
-                ToProcess::Granted { token, .. } => return token,
+                ToProcess::Granted(Granted { token, .. }) => return token,
                 ToProcess::Alive { .. } | ToProcess::Queued { .. } => {}
                 other => panic!("{other:?}"),
             }

@@ -106,8 +106,8 @@ impl Outgoing {
     /// Appends the frames of `item`.
     ///
     /// # Errors
-    /// [`EncodeError::TooLarge`] if a frame would exceed `limits`, and [`EncodeError::Unopened`] if `item` is a bare `Hello`. In both
-    /// cases nothing was appended.
+    /// [`EncodeError::TooLarge`] if a frame would exceed `limits`, and [`EncodeError::Unopened`] if `item` is a bare
+    /// `Hello`. In both cases nothing was appended.
     pub fn push<T: Item>(&mut self, item: &T, limits: &FrameLimits) -> Result<(), EncodeError> {
         let end = self.end();
         let result = item.encode(limits, self);

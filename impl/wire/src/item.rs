@@ -3,7 +3,7 @@
 use crate::limits::FAULT_TEXT_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use tenure_protocol::message::{AcquireRequest, GrantRef};
+use tenure_protocol::message::{AcquireRequest, GrantRef, Hello};
 use tenure_protocol::{Incarnation, Link, ProcessId, Time, ToProcess, ToStore};
 
 /// An item from a process to the store.
@@ -49,13 +49,13 @@ impl FromProcess {
     #[must_use]
     pub fn new(process: &ProcessId, link: Link, message: ToStore) -> Self {
         match message {
-            ToStore::Hello {
+            ToStore::Hello(Hello {
                 incarnation,
                 minor,
                 sent,
                 holds,
                 waits,
-            } => Self::Hello(Opening {
+            }) => Self::Hello(Opening {
                 process: process.clone(),
                 link: Link {
                     incarnation,
@@ -81,13 +81,13 @@ impl Opening {
     /// Returns the process, its connection, and the message for the store's machine.
     #[must_use]
     pub fn into_parts(self) -> (ProcessId, Link, ToStore) {
-        let message = ToStore::Hello {
+        let message = ToStore::Hello(Hello {
             incarnation: self.link.incarnation,
             minor: self.minor_max,
             sent: self.sent,
             holds: self.holds,
             waits: self.waits,
-        };
+        });
         (self.process, self.link, message)
     }
 }

@@ -9,7 +9,7 @@ use crate::item::{Fault, FromProcess, Opening};
 use crate::limits::FrameLimits;
 use crate::outgoing::Outgoing;
 use crate::parts::{self, Room};
-use tenure_protocol::message::AcquireRequest;
+use tenure_protocol::message::{AcquireRequest, Commit, Release};
 use tenure_protocol::{Incarnation, Link, Request, ToStore};
 
 impl Item for FromProcess {
@@ -24,7 +24,7 @@ impl Item for FromProcess {
     fn encode(&self, limits: &FrameLimits, out: &mut Outgoing) -> Result<(), EncodeError> {
         match self {
             Self::Hello(opening) => encode_opening(opening, limits, out),
-            Self::Message(ToStore::Hello { .. }) => Err(EncodeError::Unopened),
+            Self::Message(ToStore::Hello(_)) => Err(EncodeError::Unopened),
             Self::Message(message) => {
                 let header = header(message);
                 out.frame(header, limits, |writer| write(message, writer))
@@ -114,12 +114,12 @@ fn read_opening(reader: &mut Reader<'_>) -> Result<Opening, DecodeError> {
 
 fn header(message: &ToStore) -> Header {
     let (kind, request) = match message {
-        ToStore::Hello { .. } => (kind::HELLO, None),
+        ToStore::Hello(_) => (kind::HELLO, None),
         ToStore::KeepAlive { .. } => (kind::KEEP_ALIVE, None),
         ToStore::Acquire(acquire) => (kind::ACQUIRE, Some(acquire.request)),
         ToStore::Cancel { request, .. } => (kind::CANCEL, Some(*request)),
-        ToStore::Commit { .. } => (kind::COMMIT, None),
-        ToStore::Release { requeue, .. } => (kind::RELEASE, *requeue),
+        ToStore::Commit(_) => (kind::COMMIT, None),
+        ToStore::Release(Release { requeue, .. }) => (kind::RELEASE, *requeue),
         ToStore::Busy { .. } => (kind::BUSY, None),
         ToStore::Destroy { .. } => (kind::DESTROY, None),
         ToStore::Rename { .. } => (kind::RENAME, None),
@@ -131,7 +131,7 @@ fn header(message: &ToStore) -> Header {
 fn write(message: &ToStore, writer: &mut Writer<'_>) {
     match message {
         // A hello is encoded in parts, as an opening.
-        ToStore::Hello { .. } => {}
+        ToStore::Hello(_) => {}
         ToStore::KeepAlive { sent } => write_fields!(writer; sent),
         ToStore::Acquire(AcquireRequest {
             session,
@@ -145,20 +145,20 @@ fn write(message: &ToStore, writer: &mut Writer<'_>) {
             session,
             request: _,
         } => write_fields!(writer; session),
-        ToStore::Commit {
+        ToStore::Commit(Commit {
             session,
             token,
             base,
             delta,
-        } => write_fields!(writer; session, token, base, delta),
-        ToStore::Release {
+        }) => write_fields!(writer; session, token, base, delta),
+        ToStore::Release(Release {
             session,
             token,
             base,
             delta,
             requeue,
             idle_ms,
-        } => {
+        }) => {
             let requeue = &requeue.is_some();
             write_fields!(writer; session, token, base, delta, requeue, idle_ms);
         }
@@ -197,24 +197,24 @@ fn read(kind: u8, request: Request, reader: &mut Reader<'_>) -> Result<ToStore, 
         }
         kind::COMMIT => {
             read_fields!(reader; session, token, base, delta);
-            ToStore::Commit {
+            ToStore::Commit(Commit {
                 session,
                 token,
                 base,
                 delta,
-            }
+            })
         }
         kind::RELEASE => {
             read_fields!(reader; session, token, base, delta, requeue, idle_ms);
             let requeue: bool = requeue;
-            ToStore::Release {
+            ToStore::Release(Release {
                 session,
                 token,
                 base,
                 delta,
                 requeue: requeue.then_some(request),
                 idle_ms,
-            }
+            })
         }
         kind::BUSY => {
             read_fields!(reader; session, token, inside, blocked_on);

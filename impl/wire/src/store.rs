@@ -9,7 +9,7 @@ use crate::item::{Fault, FromStore};
 use crate::limits::FrameLimits;
 use crate::outgoing::Outgoing;
 use crate::parts::{self, Room};
-use tenure_protocol::message::{GrantRef, RecallInfo};
+use tenure_protocol::message::{GrantRef, Granted, RecallInfo};
 use tenure_protocol::{Request, StoreLimits, Time, ToProcess};
 
 impl Item for FromStore {
@@ -143,7 +143,7 @@ fn header(message: &ToProcess) -> Header {
     let (kind, request) = match message {
         ToProcess::Welcome { .. } => (kind::WELCOME, None),
         ToProcess::Alive { .. } => (kind::ALIVE, None),
-        ToProcess::Granted { request, .. } => (kind::GRANTED, Some(request)),
+        ToProcess::Granted(Granted { request, .. }) => (kind::GRANTED, Some(request)),
         ToProcess::Queued { request, .. } => (kind::QUEUED, Some(request)),
         ToProcess::Recall { .. } => (kind::RECALL, None),
         ToProcess::Committed { .. } => (kind::COMMITTED, None),
@@ -163,7 +163,7 @@ fn write(message: &ToProcess, writer: &mut Writer<'_>) {
     match message {
         // These are encoded in parts.
         ToProcess::Welcome { .. } | ToProcess::Alive { .. } => {}
-        ToProcess::Granted {
+        ToProcess::Granted(Granted {
             session,
             request: _,
             token,
@@ -171,7 +171,7 @@ fn write(message: &ToProcess, writer: &mut Writer<'_>) {
             state,
             recall,
             give_back,
-        } => write_fields!(writer; session, token, version, state, recall, give_back),
+        }) => write_fields!(writer; session, token, version, state, recall, give_back),
         ToProcess::Queued {
             session,
             request: _,
@@ -246,7 +246,7 @@ fn read_answer(
         }
         kind::GRANTED => {
             read_fields!(reader; session, token, version, state, recall, give_back);
-            ToProcess::Granted {
+            ToProcess::Granted(Granted {
                 session,
                 request,
                 token,
@@ -254,7 +254,7 @@ fn read_answer(
                 state,
                 recall,
                 give_back,
-            }
+            })
         }
         kind::QUEUED => {
             read_fields!(reader; session, ticket);

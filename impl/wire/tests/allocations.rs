@@ -4,6 +4,7 @@ use crate::support::encode;
 use allocation_counter::measure;
 use bytes::{Buf, Bytes, BytesMut};
 use tenure_protocol::attributes::State;
+use tenure_protocol::message::Granted;
 use tenure_protocol::{
     AttributeName, Delta, Request, SessionId, Stamp, ToProcess, ToStore, Token, Version,
 };
@@ -21,7 +22,7 @@ fn granted() -> FromStore {
         epoch: 1,
         sequence: 2,
     };
-    FromStore::Message(ToProcess::Granted {
+    FromStore::Message(ToProcess::Granted(Granted {
         session: SessionId::from_static("a session's id of 32 characters."),
         request: Request(1),
         token: Token(stamp),
@@ -29,15 +30,15 @@ fn granted() -> FromStore {
         state: State::Full(delta),
         recall: None,
         give_back: false,
-    })
+    }))
 }
 
 /// Returns the values in `item`.
 fn values(item: &FromStore) -> Vec<&Bytes> {
-    let FromStore::Message(ToProcess::Granted {
+    let FromStore::Message(ToProcess::Granted(Granted {
         state: State::Full(delta),
         ..
-    }) = item
+    })) = item
     else {
         panic!("a grant");
     };

@@ -5,6 +5,7 @@ use bytes::{Buf, BytesMut};
 use proptest::prelude::*;
 use std::io::IoSlice;
 use tenure_protocol::ToStore;
+use tenure_protocol::message::{Commit, Hello};
 use tenure_wire::{
     Decoder, EncodeError, FrameLimits, FromProcess, FromStore, HEADER_BYTES, Header, Item,
     Outgoing, kind,
@@ -190,21 +191,21 @@ fn a_message_above_the_limit_is_refused_and_appends_nothing() {
             Some(vec![1; 600].into()),
         );
     }
-    let large = FromProcess::Message(ToStore::Commit {
+    let large = FromProcess::Message(ToStore::Commit(Commit {
         session,
         token: tenure_protocol::Token::default(),
         base: tenure_protocol::Version::NONE,
         delta,
-    });
+    }));
     let error = out.push(&large, &narrow()).expect_err("too large");
     assert!(matches!(error, EncodeError::TooLarge { max: 1_024, .. }));
-    let bare = FromProcess::Message(ToStore::Hello {
+    let bare = FromProcess::Message(ToStore::Hello(Hello {
         minor: tenure_protocol::MINOR,
         incarnation: tenure_protocol::Incarnation(1),
         sent: tenure_protocol::Time::ZERO,
         holds: vec![],
         waits: vec![],
-    });
+    }));
     assert_eq!(out.push(&bare, &limits()), Err(EncodeError::Unopened));
     assert_eq!(out.len(), before);
 

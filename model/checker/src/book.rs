@@ -87,7 +87,8 @@ pub fn thousands(number: u64) -> String {
 #[must_use]
 pub fn universes() -> String {
     let mut out = String::from(
-        "| universe | what it is for | bounds | faults | not combined with | unique states | quick |\n|---|---|---|---|---|--:|---|\n",
+        "| universe | what it is for | bounds | faults | not combined with | unique states | quick |\n\
+        |---|---|---|---|---|--:|---|\n",
     );
     for universe in UNIVERSES {
         let quick = if universe.is_quick { "yes" } else { "" };

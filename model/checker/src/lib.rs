@@ -26,6 +26,7 @@ pub mod check;
 pub mod explore;
 pub mod graph;
 pub mod hunt;
+mod model;
 pub mod progress;
 pub mod property;
 pub mod render;

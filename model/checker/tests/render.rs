@@ -183,7 +183,10 @@ fn a_cut_is_a_fault() {
         .iter()
         .position(|row| is_cut(&row.event))
         .expect("a cut");
-    let is_seen = |event: &Event| matches!(event, Event::Note { text, .. } if text.starts_with("sees that the connection"));
+    let is_seen = |event: &Event| match event {
+        Event::Note { text, .. } => text.starts_with("sees that the connection"),
+        _ => false,
+    };
     assert!(
         chart.rows[cut..].iter().any(|row| is_seen(&row.event)),
         "{}",

@@ -345,7 +345,11 @@ proptest! {
 
     /// However a file is damaged, the result is the same counterexample or an error.
     #[test]
-    fn a_damaged_file_is_the_same_counterexample_or_an_error(at in any::<prop::sample::Index>(), byte in any::<u8>(), which in 0_usize..2) {
+    fn a_damaged_file_is_the_same_counterexample_or_an_error(
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+        which in 0_usize..2,
+    ) {
         let example = &examples()[which];
         let mut bytes = save(example).into_bytes();
         let at = at.index(bytes.len());
@@ -357,7 +361,10 @@ proptest! {
 
     /// Any list of actions is taken or is an error.
     #[test]
-    fn any_list_of_actions_is_refused_without_a_panic(numbers in prop::collection::vec(any::<[u8; 3]>(), 0..6), kind in 0_usize..6) {
+    fn any_list_of_actions_is_refused_without_a_panic(
+        numbers in prop::collection::vec(any::<[u8; 3]>(), 0..6),
+        kind in 0_usize..6,
+    ) {
         let action = |[process, thread, place]: [u8; 3]| match kind {
             0 => Action::Thread { process: process % 4, thread },
             1 => Action::ToStore { process, place, stays: place % 2 == 0 },

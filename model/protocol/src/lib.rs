@@ -18,6 +18,7 @@
 //! | [`message`] | the messages between a process and the store |
 //! | [`attributes`] | attributes, deltas, durable records |
 //! | [`invariant`] | the properties that hold after every step |
+//! | [`rules`] | the decisions of the rules, as methods that a mutant overrides |
 //! | [`mutant`] | seeded bugs, for the checkers |
 //! | [`renumber`] | numbers of which only the order matters |
 #![no_std]
@@ -43,6 +44,7 @@ pub mod message;
 pub mod mutant;
 pub mod process;
 pub mod renumber;
+pub mod rules;
 pub mod store;
 
 pub use attributes::{Delta, Record, Records, Update, Value};
@@ -52,6 +54,7 @@ pub use id::{
     Token, Version,
 };
 pub use message::{ToProcess, ToStore};
-pub use mutant::{Hook, ProtocolMutant, Seeded, Sound};
+pub use mutant::{Hook, ProtocolMutant, Seeded, SeededHook, Sound};
 pub use process::ProcessMachine;
+pub use rules::{ProcessRules, StoreRules};
 pub use store::StoreMachine;

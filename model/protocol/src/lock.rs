@@ -92,6 +92,15 @@ pub enum Gate {
     Closed,
 }
 
+/// An end of the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The end at which waiters are admitted.
+    Front,
+    /// The end at which waiters arrive.
+    Back,
+}
+
 /// The place of a waiter in the queue. Valid until the queue changes; a later place is larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Spot(u64);
@@ -263,6 +272,14 @@ impl<C: Claim> Lock<C> {
     pub fn hold(&mut self, claim: C) {
         self.line.note_holder(claim.owner());
         self.holders.push(claim);
+    }
+
+    /// Puts `claim` at an end of the queue.
+    pub(crate) fn enqueue_at(&mut self, end: End, claim: C) {
+        match end {
+            End::Front => self.enqueue_before(claim, |_| true),
+            End::Back => self.enqueue(claim),
+        }
     }
 
     /// Puts `claim` at the end of the queue.

@@ -48,24 +48,77 @@ pub struct AcquireRequest {
     pub existing: bool,
 }
 
+/// The content of [`ToStore::Hello`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Hello {
+    /// The incarnation of the process: the number of its start.
+    pub incarnation: Incarnation,
+    /// The highest minor version of the protocol that the process speaks. On the wire this number belongs to the
+    /// connection.
+    #[serde(default)]
+    pub minor: u8,
+    /// The time of sending, on the process's clock. `Welcome` returns it. Rule 10.
+    pub sent: Time,
+    /// The grants that the process has, or has released without an answer yet.
+    pub holds: Vec<GrantRef>,
+    /// The requests for which the process waits.
+    pub waits: Vec<AcquireRequest>,
+}
+
+/// The content of [`ToStore::Commit`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Commit {
+    /// The session.
+    pub session: SessionId,
+    /// The token of the grant. Rule 9.
+    pub token: Token,
+    /// The version that the changes are made to.
+    pub base: Version,
+    /// The attributes that changed.
+    pub delta: Delta,
+}
+
+/// The content of [`ToStore::Release`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Release {
+    /// The session.
+    pub session: SessionId,
+    /// The token of the grant. Rule 9.
+    pub token: Token,
+    /// The version that the changes are made to.
+    pub base: Version,
+    /// The attributes that changed since that version.
+    pub delta: Delta,
+    /// A new request of the same process, which queues behind all other waiters. Rule 12.
+    pub requeue: Option<Request>,
+    /// The time since a thread last used the session, in milliseconds. Rule 16.
+    pub idle_ms: u64,
+}
+
+/// The content of [`ToProcess::Granted`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Granted {
+    /// The session.
+    pub session: SessionId,
+    /// The request that the grant ends.
+    pub request: Request,
+    /// The token of the grant. Rule 9.
+    pub token: Token,
+    /// The version of the state.
+    pub version: Version,
+    /// The state of the session. Rule 7.
+    pub state: State,
+    /// The recall of this grant, when other processes already wait. Rule 2.
+    pub recall: Option<RecallInfo>,
+    /// Whether the process shall give the grant back when idle, because processes take turns. Rule 2.
+    pub give_back: bool,
+}
+
 /// A message from a process to the store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ToStore {
     /// The first message on every connection: the identity, the grants and the waits of the process. Rule 15.
-    Hello {
-        /// The incarnation of the process: the number of its start.
-        incarnation: Incarnation,
-        /// The highest minor version of the protocol that the process speaks. On the wire this number belongs to the
-        /// connection.
-        #[serde(default)]
-        minor: u8,
-        /// The time of sending, on the process's clock. `Welcome` returns it. Rule 10.
-        sent: Time,
-        /// The grants that the process has, or has released without an answer yet.
-        holds: Vec<GrantRef>,
-        /// The requests for which the process waits.
-        waits: Vec<AcquireRequest>,
-    },
+    Hello(Hello),
     /// A keep-alive: the process renews its lease. Rule 10.
     KeepAlive {
         /// The time of sending, on the process's clock. `Alive` returns it.
@@ -81,31 +134,9 @@ pub enum ToStore {
         request: Request,
     },
     /// Changes that the store shall make durable while the process keeps the grant.
-    Commit {
-        /// The session.
-        session: SessionId,
-        /// The token of the grant. Rule 9.
-        token: Token,
-        /// The version that the changes are made to.
-        base: Version,
-        /// The attributes that changed.
-        delta: Delta,
-    },
+    Commit(Commit),
     /// The return of a grant. The process repeats this message until the store acknowledges it. Rule 14.
-    Release {
-        /// The session.
-        session: SessionId,
-        /// The token of the grant. Rule 9.
-        token: Token,
-        /// The version that the changes are made to.
-        base: Version,
-        /// The attributes that changed since that version.
-        delta: Delta,
-        /// A new request of the same process, which queues behind all other waiters. Rule 12.
-        requeue: Option<Request>,
-        /// The time since a thread last used the session, in milliseconds. Rule 16.
-        idle_ms: u64,
-    },
+    Release(Release),
     /// A report that the process has seen the recall and that threads are inside. It moves no deadline. Rule 3.
     Busy {
         /// The session.
@@ -156,6 +187,16 @@ impl Reason {
     #[must_use]
     pub fn insists(self) -> bool {
         self >= Self::Wait
+    }
+}
+
+impl From<WaitMode> for Reason {
+    /// Returns the reason for which a waiter of this kind recalls the grant.
+    fn from(wait_mode: WaitMode) -> Self {
+        match wait_mode {
+            WaitMode::Try => Self::Try,
+            WaitMode::Wait => Self::Wait,
+        }
     }
 }
 
@@ -265,22 +306,7 @@ pub enum ToProcess {
         recalls: Vec<(GrantRef, RecallInfo)>,
     },
     /// A grant of a session.
-    Granted {
-        /// The session.
-        session: SessionId,
-        /// The request that the grant ends.
-        request: Request,
-        /// The token of the grant. Rule 9.
-        token: Token,
-        /// The version of the state.
-        version: Version,
-        /// The state of the session. Rule 7.
-        state: State,
-        /// The recall of this grant, when other processes already wait. Rule 2.
-        recall: Option<RecallInfo>,
-        /// Whether the process shall give the grant back when idle, because processes take turns. Rule 2.
-        give_back: bool,
-    },
+    Granted(Granted),
     /// A place in the queue: the request waits behind other requests. Rule 5.
     Queued {
         /// The session.
@@ -374,38 +400,25 @@ impl ToStore {
     /// Shows every number in a message of `process` to `numbers`.
     pub fn visit(&mut self, process: &ProcessId, numbers: &mut impl Numbers) {
         match self {
-            Self::Hello {
-                incarnation,
-                sent,
-                holds,
-                waits,
-                ..
-            } => {
-                numbers.incarnation(process, incarnation);
-                numbers.process_time(process, sent);
-                holds
-                    .iter_mut()
-                    .for_each(|hold| numbers.stamp(&mut hold.token.0));
-                waits
-                    .iter_mut()
-                    .for_each(|acquire| acquire.visit(process, numbers));
+            Self::Hello(hello) => {
+                numbers.incarnation(process, &mut hello.incarnation);
+                numbers.process_time(process, &mut hello.sent);
+                let holds = hello.holds.iter_mut();
+                holds.for_each(|hold| numbers.stamp(&mut hold.token.0));
+                let waits = hello.waits.iter_mut();
+                waits.for_each(|acquire| acquire.visit(process, numbers));
             }
             Self::KeepAlive { sent } => numbers.process_time(process, sent),
             Self::Acquire(acquire) => acquire.visit(process, numbers),
             Self::Cancel { request, .. } => numbers.request(process, request),
-            Self::Commit { token, base, .. } => {
-                numbers.stamp(&mut token.0);
-                numbers.stamp(&mut base.0);
+            Self::Commit(commit) => {
+                numbers.stamp(&mut commit.token.0);
+                numbers.stamp(&mut commit.base.0);
             }
-            Self::Release {
-                token,
-                base,
-                requeue,
-                ..
-            } => {
-                numbers.stamp(&mut token.0);
-                numbers.stamp(&mut base.0);
-                if let Some(request) = requeue {
+            Self::Release(release) => {
+                numbers.stamp(&mut release.token.0);
+                numbers.stamp(&mut release.base.0);
+                if let Some(request) = &mut release.requeue {
                     numbers.request(process, request);
                 }
             }
@@ -434,7 +447,7 @@ impl ToProcess {
     #[must_use]
     pub fn session(&self) -> Option<&SessionId> {
         match self {
-            Self::Granted { session, .. }
+            Self::Granted(Granted { session, .. })
             | Self::Queued { session, .. }
             | Self::Recall {
                 hold: GrantRef { session, .. },
@@ -475,15 +488,10 @@ impl ToProcess {
                     .iter_mut()
                     .for_each(|(hold, _)| numbers.stamp(&mut hold.token.0));
             }
-            Self::Granted {
-                request,
-                token,
-                version,
-                ..
-            } => {
-                numbers.request(process, request);
-                numbers.stamp(&mut token.0);
-                numbers.stamp(&mut version.0);
+            Self::Granted(granted) => {
+                numbers.request(process, &mut granted.request);
+                numbers.stamp(&mut granted.token.0);
+                numbers.stamp(&mut granted.version.0);
             }
             Self::Queued {
                 request, ticket, ..

@@ -1,11 +1,11 @@
 //! Mutants: variants of the machines with one seeded bug each. Every check is shown to fail on at least one mutant.
 //!
-//! A machine asks its hook at each place where a mutant differs. There are two hooks:
+//! A machine makes its decisions through its hook, see [`rules`](crate::rules). There are two hooks:
 //!
-//! - [`Sound`] has no size and always returns `false`, so the compiler removes the branch. `Sound` is the default
-//!   parameter of [`StoreMachine`](crate::StoreMachine) and [`ProcessMachine`](crate::ProcessMachine). A driver that
-//!   uses the default cannot receive a mutant, because a mutant has another type.
-//! - [`Seeded`] is one mutant of the catalogue. Only the checker and the tests name it.
+//! - [`Sound`] has no size and overrides no decision, so the compiler puts the correct decision in its place. `Sound`
+//!   is the default parameter of [`StoreMachine`](crate::StoreMachine) and [`ProcessMachine`](crate::ProcessMachine).
+//!   A driver that uses the default cannot receive a mutant, because a mutant has another type.
+//! - [`Seeded`] is one mutant of the catalogue: it makes one decision wrongly. Only the checker and the tests name it.
 //!
 //! ```compile_fail
 //! use tenure_protocol::{Seeded, StoreMachine};
@@ -15,14 +15,17 @@
 //! }
 //! ```
 
+mod process;
+mod store;
+
+use crate::rules::{ProcessRules, StoreRules};
 use core::fmt::Debug;
 use core::hash::Hash;
 
-/// A choice of mutant: the hook of a machine.
-pub trait Hook: Clone + Copy + Eq + Hash + Debug + Send + Sync + 'static {
-    /// Returns whether the machine is this mutant.
-    fn is_mutant(self, mutant: ProtocolMutant) -> bool;
-
+/// A choice of mutant, or of none: the hook of a machine. A machine makes its decisions through the hook.
+pub trait Hook:
+    StoreRules + ProcessRules + Clone + Copy + Eq + Hash + Debug + Send + Sync + 'static
+{
     /// Counts one visit. A machine calls this for each session of a store that a step looks up or passes on a walk. A
     /// test that bounds the cost of a step counts the calls; all other hooks ignore them.
     #[inline(always)]
@@ -33,25 +36,50 @@ pub trait Hook: Clone + Copy + Eq + Hash + Debug + Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Sound;
 
-impl Hook for Sound {
-    #[inline(always)]
-    fn is_mutant(self, _: ProtocolMutant) -> bool {
-        false
-    }
+impl StoreRules for Sound {}
+impl ProcessRules for Sound {}
+impl Hook for Sound {}
+
+/// A hook that can be any mutant of the catalogue. It makes the wrong decisions of the mutant that it is.
+pub trait SeededHook: Clone + Copy + Eq + Hash + Debug + Send + Sync + 'static {
+    /// Returns whether the machine is this mutant.
+    fn is_mutant(self, mutant: ProtocolMutant) -> bool;
 }
+
+impl<S: SeededHook> Hook for S {}
 
 /// The hook of a machine with one seeded bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Seeded(pub ProtocolMutant);
 
-impl Hook for Seeded {
+impl SeededHook for Seeded {
     fn is_mutant(self, mutant: ProtocolMutant) -> bool {
         self.0 == mutant
     }
 }
 
+/// Overrides the decisions of a trait of [`rules`](crate::rules). Each decision lists the mutants that get it wrong,
+/// each with its wrong decision. All other hooks decide as [`Sound`] does.
+macro_rules! seeded {
+    ($rules:ident: $(
+        fn $decision:ident($($given:ident: $type:ty),*) $(-> $result:ty)? { $($mutant:ident => $wrong:expr),+ $(,)? }
+    )+) => {
+        impl<S: SeededHook> $rules for S {$(
+            fn $decision(self, $($given: $type),*) $(-> $result)? {
+                $(if self.is_mutant(ProtocolMutant::$mutant) {
+                    return $wrong;
+                })+
+                Sound.$decision($($given),*)
+            }
+        )+}
+    };
+}
+use seeded;
+
 macro_rules! catalogue {
-    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, $level:ident, $rule:literal, [$($id:literal),+];)+) => {
+    ($(
+        $(#[doc = $doc:literal])+ $variant:ident = $name:literal, $level:ident, $rule:literal, [$($id:literal),+];
+    )+) => {
         /// The catalogue of mutants of the two machines.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum ProtocolMutant {

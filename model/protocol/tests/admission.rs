@@ -1,6 +1,8 @@
 //! A store that stops, and a store whose disk is full.
 
-use tenure_protocol::message::{AcquireRequest, GrantRef, Limited, Reason, Refusal, WaitMode};
+use tenure_protocol::message::{
+    AcquireRequest, GrantRef, Hello, Limited, Reason, Refusal, Release, WaitMode,
+};
 use tenure_protocol::store::{Admission, Input, Output, Stopping};
 use tenure_protocol::{
     Delta, Incarnation, Link, ProcessId, Records, Request, SessionId, Settings, StoreMachine,
@@ -73,13 +75,13 @@ impl Rig {
             session: id(session),
             token: *token,
         };
-        let message = ToStore::Hello {
+        let message = ToStore::Hello(Hello {
             minor: tenure_protocol::MINOR,
             incarnation: Incarnation(1),
             sent: NOW,
             holds: holds.iter().map(hold).collect(),
             waits: waits.to_vec(),
-        };
+        });
         self.step(Input::Message {
             process: name(process),
             link: link(number),
@@ -100,14 +102,14 @@ impl Rig {
         session: &str,
         requeue: Option<u64>,
     ) -> Vec<(String, ToProcess)> {
-        let message = ToStore::Release {
+        let message = ToStore::Release(Release {
             session: id(session),
             token: self.token(session),
             base: Version::NONE,
             delta: Delta::default(),
             requeue: requeue.map(Request),
             idle_ms: 0,
-        };
+        });
         self.say(process, message)
     }
 
@@ -172,7 +174,10 @@ fn is_refused(sent: &[(String, ToProcess)], reason: &Refusal) -> bool {
 }
 
 fn recalls(sent: &[(String, ToProcess)]) -> usize {
-    let is_recall = |message: &ToProcess| matches!(message, ToProcess::Recall { info, .. } if info.reason == Reason::Operator);
+    let is_recall = |message: &ToProcess| match message {
+        ToProcess::Recall { info, .. } => info.reason == Reason::Operator,
+        _ => false,
+    };
     sent.iter()
         .filter(|(_, message)| is_recall(message))
         .count()
@@ -195,7 +200,7 @@ fn a_full_disk_refuses_new_requests_and_keeps_holders_and_waiters() {
     );
     let again = rig.acquire("p", "s", 1);
     assert!(
-        matches!(&again[..], [(_, ToProcess::Granted { .. })]),
+        matches!(&again[..], [(_, ToProcess::Granted(_))]),
         "{again:?}"
     );
 

@@ -4,11 +4,11 @@
 //! it.
 
 use std::cell::Cell;
-use tenure_protocol::message::{AcquireRequest, Refusal, WaitMode};
+use tenure_protocol::message::{AcquireRequest, Hello, Refusal, Release, WaitMode};
 use tenure_protocol::store::{Input, Output};
 use tenure_protocol::{
-    Hook, Incarnation, Link, ProcessId, ProtocolMutant, Records, Request, SessionId, Settings,
-    StoreMachine, StoreSettings, Time, ToProcess, ToStore,
+    Hook, Incarnation, Link, ProcessId, ProcessRules, Records, Request, SessionId, Settings,
+    StoreMachine, StoreRules, StoreSettings, Time, ToProcess, ToStore,
 };
 
 thread_local! {
@@ -20,11 +20,10 @@ thread_local! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Counting(u8);
 
-impl Hook for Counting {
-    fn is_mutant(self, _: ProtocolMutant) -> bool {
-        false
-    }
+impl StoreRules for Counting {}
+impl ProcessRules for Counting {}
 
+impl Hook for Counting {
     fn visits(self) {
         VISITS.set(VISITS.get() + 1);
     }
@@ -69,13 +68,13 @@ impl Rig {
     }
 
     fn hello(&mut self, process: &str) {
-        let hello = ToStore::Hello {
+        let hello = ToStore::Hello(Hello {
             minor: tenure_protocol::MINOR,
             incarnation: Incarnation(1),
             sent: NOW,
             holds: Vec::new(),
             waits: Vec::new(),
-        };
+        });
         self.say(process, hello);
     }
 
@@ -146,14 +145,14 @@ fn a_keep_alive_visits_only_the_recalled_grants() {
                 .session(&id)
                 .and_then(|own| own.record().head.holder.clone());
             let token = holder.expect("p holds it").token;
-            let release = ToStore::Release {
+            let release = ToStore::Release(Release {
                 session: id,
                 token,
                 base: tenure_protocol::Version::NONE,
                 delta: tenure_protocol::Delta::default(),
                 requeue: None,
                 idle_ms: 0,
-            };
+            });
             rig.say("p", release);
         }
         assert_eq!(rig.keep_alive(), (0, 0), "what was recalled has gone back");

@@ -1,6 +1,6 @@
 //! A process whose threads want a session only if it exists, beyond the situations of the transcripts.
 
-use tenure_protocol::message::{AcquireRequest, Refusal, WaitMode};
+use tenure_protocol::message::{AcquireRequest, Granted, Hello, Refusal, WaitMode};
 use tenure_protocol::process::{Answer, Call, Input, Names, Output, Phase};
 use tenure_protocol::{
     AttributeName, Incarnation, Link, MINOR, ProcessMachine, ProcessSettings, Request, SessionId,
@@ -144,7 +144,7 @@ fn an_older_store_that_replaces_a_newer_one_receives_no_such_request() {
     assert_eq!(rig.process.store_minor(), None);
     let hello = rig.connect();
     assert!(
-        matches!(&hello[..], [ToStore::Hello { waits, minor: MINOR, .. }] if waits.is_empty()),
+        matches!(&hello[..], [ToStore::Hello(Hello { waits, minor: MINOR, .. })] if waits.is_empty()),
         "{hello:?}"
     );
     let out = rig.welcome(0);
@@ -175,7 +175,7 @@ fn a_grant_of_an_absent_session_admits_no_thread_that_wants_an_existing_one() {
     let mut rig = Rig::new(MINOR);
     rig.lock(1, "s", false);
     rig.lock(2, "s", true);
-    let out = rig.hear(ToProcess::Granted {
+    let out = rig.hear(ToProcess::Granted(Granted {
         session: id("s"),
         request: Request(1),
         token: tenure_protocol::Token::default(),
@@ -183,7 +183,7 @@ fn a_grant_of_an_absent_session_admits_no_thread_that_wants_an_existing_one() {
         state: tenure_protocol::attributes::State::Full(tenure_protocol::Delta::default()),
         recall: None,
         give_back: false,
-    });
+    }));
     let locked = |out: &[Output]| {
         told(out)
             .iter()

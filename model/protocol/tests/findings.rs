@@ -3,6 +3,7 @@
 //! An ignored test fails today; its reason says why. Once fixed, it stays as a regression test.
 
 use crate::support::{Setup, World, words};
+use tenure_protocol::message::{Granted, Hello};
 use tenure_protocol::store;
 use tenure_protocol::{SessionId, ThreadId};
 
@@ -420,7 +421,7 @@ fn the_sessions_that_block_a_holder_are_kept_only_up_to_the_limit_of_threads() {
         store.step(Time(1), input, &mut out);
     };
     for process in ["p", "q"] {
-        let hello = ToStore::Hello {
+        let hello = ToStore::Hello(Hello {
             minor: MINOR,
             incarnation: link.incarnation,
             sent: Time(1),
@@ -433,12 +434,12 @@ fn the_sessions_that_block_a_holder_are_kept_only_up_to_the_limit_of_threads() {
                 ticket: None,
                 existing: false,
             }],
-        };
+        });
         say(process, hello);
     }
     let token = out.iter().find_map(|output| match output {
         Output::Send {
-            message: ToProcess::Granted { token, .. },
+            message: ToProcess::Granted(Granted { token, .. }),
             ..
         } => Some(*token),
         _ => None,
@@ -538,8 +539,8 @@ fn a_session_is_granted_to_a_waiter_only_when_it_is_connected() {
     );
 }
 
-/// A waiter without a connection is passed by, and the time to live ends under the next holder: `Busy` ends the recall for expiry, although
-/// that waiter is still in the queue.
+/// A waiter without a connection is passed by, and the time to live ends under the next holder: `Busy` ends the recall
+/// for expiry, although that waiter is still in the queue.
 #[test]
 fn busy_ends_a_recall_for_expiry_beside_an_unconnected_waiter() {
     let mut setup = Setup::default();

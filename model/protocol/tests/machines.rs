@@ -15,7 +15,8 @@ use tenure_protocol::attributes::{Change, REMOVED_MAX, Record, Records, State, U
 use tenure_protocol::invariant;
 use tenure_protocol::lock::{Claim, Gate, Lock, Parts};
 use tenure_protocol::message::{
-    AcquireRequest, GrantRef, Limited, Reason, RecallInfo, Refusal, Revocation, WaitMode,
+    AcquireRequest, Commit, GrantRef, Granted, Hello, Limited, Reason, RecallInfo, Refusal,
+    Release, Revocation, WaitMode,
 };
 use tenure_protocol::process::{self, Answer, Call, Connection, Names, Phase, Wanted};
 use tenure_protocol::store::{self, Admission, Output, Stopping};
@@ -210,7 +211,8 @@ impl<'a> Defined<'a> {
 proptest! {
     #![proptest_config(config(400))]
 
-    /// The lock agrees with the definition on the next waiter, on admission and on blockers, in short and in long queues.
+    /// The lock agrees with the definition on the next waiter, on admission and on blockers, in short and in long
+    /// queues.
     #[test]
     fn lock_does_what_the_definition_says(ops in vec(lock_op(), 1..160)) {
         let mut lock = Lock::<Bits>::default();
@@ -560,7 +562,7 @@ impl Judge {
             return None;
         };
         let node = self.world.node(node);
-        let Some(Packet::Message(link, ToStore::Release { session, token, .. })) =
+        let Some(Packet::Message(link, ToStore::Release(Release { session, token, .. }))) =
             node.to_store.front()
         else {
             return None;
@@ -912,21 +914,25 @@ fn any_to_store() -> impl Strategy<Value = ToStore> {
         vec(any_hold(), 0..4),
         vec(any_acquire(), 0..4),
     )
-        .prop_map(|(incarnation, sent, holds, waits)| ToStore::Hello {
-            minor: tenure_protocol::MINOR,
-            incarnation: Incarnation(incarnation),
-            sent: Time(sent),
-            holds,
-            waits,
+        .prop_map(|(incarnation, sent, holds, waits)| {
+            ToStore::Hello(Hello {
+                minor: tenure_protocol::MINOR,
+                incarnation: Incarnation(incarnation),
+                sent: Time(sent),
+                holds,
+                waits,
+            })
         });
     let release = (any_write(), prop::option::of(number()), number()).prop_map(
-        |((session, token, base, delta), requeue, idle_ms)| ToStore::Release {
-            session,
-            token,
-            base,
-            delta,
-            requeue: requeue.map(Request),
-            idle_ms,
+        |((session, token, base, delta), requeue, idle_ms)| {
+            ToStore::Release(Release {
+                session,
+                token,
+                base,
+                delta,
+                requeue: requeue.map(Request),
+                idle_ms,
+            })
         },
     );
     let busy =
@@ -944,7 +950,9 @@ fn any_to_store() -> impl Strategy<Value = ToStore> {
         6 => any_acquire().prop_map(ToStore::Acquire),
         2 => (any_session(), number())
             .prop_map(|(session, request)| ToStore::Cancel { session, request: Request(request) }),
-        3 => any_write().prop_map(|(session, token, base, delta)| ToStore::Commit { session, token, base, delta }),
+        3 => any_write().prop_map(|(session, token, base, delta)| {
+            ToStore::Commit(Commit { session, token, base, delta })
+        }),
         3 => release,
         2 => busy,
         1 => any_hold().prop_map(|GrantRef { session, token }| ToStore::Destroy { session, token }),
@@ -1006,18 +1014,18 @@ fn current(store: &StoreMachine, id: &SessionId) -> Option<(Token, Version)> {
 /// Returns `message` with the current token and base.
 fn put_right(store: &StoreMachine, mut message: ToStore) -> ToStore {
     match &mut message {
-        ToStore::Commit {
+        ToStore::Commit(Commit {
             session,
             token,
             base,
             ..
-        }
-        | ToStore::Release {
+        })
+        | ToStore::Release(Release {
             session,
             token,
             base,
             ..
-        } => {
+        }) => {
             if let Some(current) = current(store, session) {
                 (*token, *base) = current;
             }
@@ -1029,7 +1037,7 @@ fn put_right(store: &StoreMachine, mut message: ToStore) -> ToStore {
                 *token = own;
             }
         }
-        ToStore::Hello { holds, .. } => {
+        ToStore::Hello(Hello { holds, .. }) => {
             for hold in holds {
                 if let Some((own, _)) = current(store, &hold.session) {
                     hold.token = own;
@@ -1096,7 +1104,8 @@ proptest! {
                     records.apply(update);
                 }
             }
-            let durable: Vec<_> = records.iter().map(|(id, record)| (id, record.attributes(), &record.head.holder)).collect();
+            let durable = records.iter().map(|(id, record)| (id, record.attributes(), &record.head.holder));
+            let durable: Vec<_> = durable.collect();
             // While a store stops, a request waits for a session that has no record.
             let known = store.sessions().filter(|(_, session)| session.record().exists() || session.holder().is_some());
             let own = known.map(|(id, session)| (id, session.record().attributes(), &session.record().head.holder));
@@ -1141,8 +1150,8 @@ fn any_granted() -> impl Strategy<Value = ToProcess> {
         prop::option::of(any_recall_info()),
         any::<bool>(),
     )
-        .prop_map(
-            |(hold, request, version, state, recall, give_back)| ToProcess::Granted {
+        .prop_map(|(hold, request, version, state, recall, give_back)| {
+            ToProcess::Granted(Granted {
                 session: hold.session,
                 request: Request(request),
                 token: hold.token,
@@ -1150,8 +1159,8 @@ fn any_granted() -> impl Strategy<Value = ToProcess> {
                 state,
                 recall,
                 give_back,
-            },
-        )
+            })
+        })
 }
 
 fn any_to_process() -> impl Strategy<Value = ToProcess> {
@@ -1240,9 +1249,9 @@ fn answered(process: &ProcessMachine, mut message: ToProcess) -> ToProcess {
         _ => {}
     };
     match &mut message {
-        ToProcess::Granted {
+        ToProcess::Granted(Granted {
             session, request, ..
-        }
+        })
         | ToProcess::Queued {
             session, request, ..
         }

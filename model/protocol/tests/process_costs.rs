@@ -4,7 +4,7 @@
 
 use crate::support::words::attribute;
 use tenure_protocol::attributes::State;
-use tenure_protocol::message::{Refusal, WaitMode};
+use tenure_protocol::message::{Granted, Refusal, WaitMode};
 use tenure_protocol::process::{Answer, Call, Input, Names, Output, Timer};
 use tenure_protocol::{
     Delta, Incarnation, Link, ProcessMachine, ProcessSettings, SessionId, Settings, Stamp,
@@ -82,7 +82,7 @@ impl One {
                         epoch: 1,
                         sequence: self.stamps,
                     };
-                    self.message(ToProcess::Granted {
+                    self.message(ToProcess::Granted(Granted {
                         session: acquire.session,
                         request: acquire.request,
                         token: Token(stamp),
@@ -90,7 +90,7 @@ impl One {
                         state: State::Full(Delta::default()),
                         recall: None,
                         give_back: false,
-                    });
+                    }));
                 }
                 Output::Answer { thread, answer, .. } => self.answers.push((thread, answer)),
                 _ => {}

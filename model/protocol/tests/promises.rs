@@ -1,6 +1,8 @@
 //! The promises of one start of a store bind the next start, whose settings may differ.
 
-use tenure_protocol::message::{AcquireRequest, GrantRef, WaitMode};
+use tenure_protocol::message::{
+    AcquireRequest, Commit, GrantRef, Granted, Hello, Release, WaitMode,
+};
 use tenure_protocol::store::{Input, Output};
 use tenure_protocol::{
     AttributeName, Delta, Incarnation, Link, ProcessId, Promised, Records, Request, SessionId,
@@ -58,13 +60,13 @@ impl World {
     }
 
     fn hello(&mut self, now: u64, process: ProcessId, link: Link, holds: Vec<GrantRef>) {
-        let hello = ToStore::Hello {
+        let hello = ToStore::Hello(Hello {
             minor: tenure_protocol::MINOR,
             incarnation: link.incarnation,
             sent: Time(now),
             holds,
             waits: Vec::new(),
-        };
+        });
         let said = self.says(now, process, link, hello);
         let is_welcome = |message: &ToProcess| matches!(message, ToProcess::Welcome { .. });
         assert!(said.iter().any(is_welcome), "{said:?}");
@@ -86,7 +88,7 @@ impl World {
     fn granted(&mut self, now: u64) -> Token {
         self.hello(now, P, link(1, 1), Vec::new());
         match &self.acquire(now, P, link(1, 1))[..] {
-            [ToProcess::Granted { token, .. }] => *token,
+            [ToProcess::Granted(Granted { token, .. })] => *token,
             other => panic!("{other:?}"),
         }
     }
@@ -164,14 +166,14 @@ fn a_longer_deadline_of_a_recall_of_an_earlier_start_holds_after_a_restart() {
     };
     assert_eq!(deadline_of(&world.acquire(1_000, Q, link(1, 1))), 29_500);
     // The next grant is a grant of this start.
-    let release = ToStore::Release {
+    let release = ToStore::Release(Release {
         session: S,
         token,
         base: Version::NONE,
         delta: Delta::default(),
         requeue: Some(Request(2)),
         idle_ms: 0,
-    };
+    });
     let said = world.says(2_000, P, link(1, 2), release);
     assert_eq!(deadline_of(&said_or_recall(&world, said)), 3_000);
 }
@@ -179,12 +181,12 @@ fn a_longer_deadline_of_a_recall_of_an_earlier_start_holds_after_a_restart() {
 /// Returns the sent messages, with the recall in force if the grant carried it.
 fn said_or_recall(world: &World, mut said: Vec<ToProcess>) -> Vec<ToProcess> {
     let within = said.iter().find_map(|message| match message {
-        ToProcess::Granted {
+        ToProcess::Granted(Granted {
             session,
             token,
             recall: Some(info),
             ..
-        } => Some((session.clone(), *token, *info)),
+        }) => Some((session.clone(), *token, *info)),
         _ => None,
     });
     if let Some((session, token, info)) = within {
@@ -233,10 +235,10 @@ fn commit(token: Token, base: Version, value: &'static str) -> ToStore {
         name: AttributeName::from_static("a"),
         value: Some(value.as_bytes().into()),
     };
-    ToStore::Commit {
+    ToStore::Commit(Commit {
         session: S,
         token,
         base,
         delta: [change].into_iter().collect(),
-    }
+    })
 }

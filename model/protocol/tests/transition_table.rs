@@ -11,7 +11,8 @@ use crate::support::{Setup, World, words};
 use std::fmt::Write as _;
 use tenure_protocol::attributes::{Change, State, Value};
 use tenure_protocol::message::{
-    AcquireRequest, GrantRef, Reason, RecallInfo, Refusal, Revocation, WaitMode,
+    AcquireRequest, Commit, GrantRef, Granted, Hello, Reason, RecallInfo, Refusal, Release,
+    Revocation, WaitMode,
 };
 use tenure_protocol::process::{self, Call, Names, Phase};
 use tenure_protocol::store;
@@ -178,7 +179,7 @@ fn fitting(world: &World) -> (Token, Request, Version) {
 }
 
 fn granted(request: Request, token: Stamp, recall: Option<Reason>) -> ToProcess {
-    ToProcess::Granted {
+    ToProcess::Granted(Granted {
         session: s(),
         request,
         token: Token(token),
@@ -189,7 +190,7 @@ fn granted(request: Request, token: Stamp, recall: Option<Reason>) -> ToProcess 
             deadline_ms: 30_000,
         }),
         give_back: false,
-    }
+    })
 }
 
 #[expect(clippy::too_many_lines, reason = "a table, a row for each message")]
@@ -562,24 +563,24 @@ fn acquire_request(request: Request, wait_mode: WaitMode) -> AcquireRequest {
 }
 
 fn hello(holds: Vec<GrantRef>, waits: Vec<AcquireRequest>) -> ToStore {
-    ToStore::Hello {
+    ToStore::Hello(Hello {
         minor: tenure_protocol::MINOR,
         incarnation: tenure_protocol::Incarnation(1),
         sent: Time::ZERO,
         holds,
         waits,
-    }
+    })
 }
 
 fn release(token: Token, base: Version, requeue: Option<Request>) -> ToStore {
-    ToStore::Release {
+    ToStore::Release(Release {
         session: s(),
         token,
         base,
         delta: changes("b", "new"),
         requeue,
         idle_ms: 0,
-    }
+    })
 }
 
 #[expect(clippy::too_many_lines, reason = "a table, a row for each message")]
@@ -596,11 +597,13 @@ fn to_store(world: &World) -> Vec<(&'static str, u64, ToStore)> {
             token,
         }]
     };
-    let commit = |token, base| ToStore::Commit {
-        session: s(),
-        token,
-        base,
-        delta: changes("b", "new"),
+    let commit = |token, base| {
+        ToStore::Commit(Commit {
+            session: s(),
+            token,
+            base,
+            delta: changes("b", "new"),
+        })
     };
     let busy = |token| ToStore::Busy {
         session: s(),

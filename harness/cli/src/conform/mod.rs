@@ -71,7 +71,10 @@ pub(crate) struct Store {
     #[arg(long, value_name = "HOST:PORT", required_unless_present = "reference")]
     target: Option<String>,
     /// Start the reference store with short timeouts and all hooks, and judge that store.
-    #[arg(long, conflicts_with_all = ["target", "expires_ms", "hook_restart", "hook_pause", "hook_resume", "hook_recall"])]
+    #[arg(
+        long,
+        conflicts_with_all = ["target", "expires_ms", "hook_restart", "hook_pause", "hook_resume", "hook_recall"]
+    )]
     reference: bool,
     /// Allow this delay, in milliseconds, for an event that must follow at once.
     #[arg(long, value_name = "MS", default_value_t = 5_000)]

@@ -8,14 +8,18 @@ use std::path::Path;
 use std::pin::pin;
 use tenure_engine::EngineError;
 use tenure_store::{Config, Durability, OnStop, Server, Stop, StoreError};
-use tokio::runtime::{Handle, Runtime};
+use tokio::runtime::{Builder, Handle};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Runs a store until a signal or a request to the admin listener stops it.
 pub(crate) fn run(config: Config, port_file: Option<&Path>, log: &Log) -> Result<(), Refusal> {
     let port_file = port_file.map(PortFile::new).transpose()?;
     surroundings::raise_open_files(config.limits.connections_max);
-    let runtime = Runtime::new().context("cannot start the threads of the store")?;
+    // One loop: the tasks that read, take the steps, commit and write run on one thread, without a wake-up in between.
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime of the store")?;
     let ended = runtime.block_on(serve(config, port_file, log));
     // A store that is still reading its folder is not waited for: it has acknowledged nothing yet.
     runtime.shutdown_background();

@@ -11,7 +11,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
-use tenure_protocol::message::{AcquireRequest, GrantRef, WaitMode};
+use tenure_protocol::message::{AcquireRequest, GrantRef, Granted, Release, WaitMode};
 use tenure_protocol::{
     Incarnation, Link, ProcessId, Request, SessionId, Time, ToProcess, ToStore, Token, Version,
 };
@@ -300,14 +300,14 @@ impl Player {
 
     /// Gives a session back unchanged, and waits until the store has accepted it.
     pub(crate) fn release(&mut self, session: &SessionId, token: Token, base: Version) {
-        self.say(ToStore::Release {
+        self.say(ToStore::Release(Release {
             session: session.clone(),
             token,
             base,
             delta: [].into_iter().collect(),
             requeue: None,
             idle_ms: 0,
-        });
+        }));
         while !matches!(self.next(), ToProcess::Released { .. }) {}
     }
 
@@ -320,7 +320,7 @@ impl Player {
     pub(crate) fn acquire_as(&mut self, session: &SessionId, request: u64) -> (Token, Version) {
         self.ask_as(session, request);
         loop {
-            if let ToProcess::Granted { token, version, .. } = self.next() {
+            if let ToProcess::Granted(Granted { token, version, .. }) = self.next() {
                 return (token, version);
             }
         }

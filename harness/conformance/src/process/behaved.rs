@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use tenure_protocol::attributes::Records;
 use tenure_protocol::config::{Settings, StoreSettings};
+use tenure_protocol::message::Hello;
 use tenure_protocol::store::{Input, Output};
 use tenure_protocol::{Link, ProcessId, StoreMachine, Time, ToStore};
 use tenure_wire::{Decoder, FrameLimits, FromProcess, FromStore};
@@ -140,13 +141,13 @@ impl Running {
         let message = match item {
             Some(FromProcess::Hello(opening)) => {
                 line.whose = Some((opening.process, opening.link));
-                ToStore::Hello {
+                ToStore::Hello(Hello {
                     minor: opening.minor_max,
                     incarnation: opening.link.incarnation,
                     sent: opening.sent,
                     holds: opening.holds,
                     waits: opening.waits,
-                }
+                })
             }
             Some(FromProcess::Message(message)) => message,
             Some(FromProcess::Fault(_)) | None => return self.end(number).await,

@@ -1,12 +1,9 @@
-//! The context of a process case: a scripted store, and a library that its adapter drives.
+//! The context of a process case: the target library, which an adapter drives, the trace and the seed.
 
 use crate::end::Play;
 use crate::process::Target;
 use crate::process::adapter::Adapter;
-use crate::process::scene::Scene;
-use crate::process::scripted_store::LEASE_MS;
 use crate::trace::Trace;
-use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,18 +43,5 @@ impl CaseContext {
     /// Returns an adapter whose process has not connected.
     pub(crate) async fn adapter(&self, who: &str) -> Play<Adapter> {
         Adapter::start(&self.target, &self.trace, who).await
-    }
-
-    /// Returns a process that has connected and is welcome.
-    pub(crate) async fn scene(&self) -> Play<Scene> {
-        self.scene_with(json!({}), LEASE_MS).await
-    }
-
-    /// As [`CaseContext::scene`], with settings, which the library may reject, and a lease time.
-    pub(crate) async fn scene_with(&self, settings: Value, lease_ms: u64) -> Play<Scene> {
-        let mut scene = Scene::silent(self, settings).await?;
-        scene.peer.lease_ms = lease_ms;
-        scene.enter().await?;
-        Ok(scene)
     }
 }

@@ -2,11 +2,13 @@
 
 use crate::hex::unhex;
 use crate::process::adapter::name;
-use crate::process::scene::RECALL_MS;
 use serde_json::{Map, Value};
 use tenure_protocol::attributes::{Change, State};
-use tenure_protocol::message::{GrantRef, Reason, RecallInfo, Revocation};
+use tenure_protocol::message::{GrantRef, Granted, Reason, RecallInfo, Revocation};
 use tenure_protocol::{AttributeName, Delta, Request, SessionId, ToProcess, Token, Version};
+
+/// The time that a recall of a scripted store leaves, unless a case sets another one.
+const RECALL_MS: u64 = 120_000;
 
 /// A grant of the scripted store.
 #[derive(Clone, Debug)]
@@ -27,7 +29,7 @@ impl Grant {
 
     /// Returns the grant as a message with this state.
     pub(crate) fn with(&self, state: State, recall: Option<RecallInfo>) -> ToProcess {
-        ToProcess::Granted {
+        ToProcess::Granted(Granted {
             session: self.session.clone(),
             request: self.request,
             token: self.token,
@@ -35,7 +37,7 @@ impl Grant {
             state,
             recall,
             give_back: false,
-        }
+        })
     }
 
     /// Returns the grant as a message with all attributes.
@@ -97,25 +99,6 @@ impl Grant {
             version,
         }
     }
-}
-
-/// The contents of a `Release`.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Release {
-    pub(crate) session: SessionId,
-    pub(crate) token: Token,
-    pub(crate) base: Version,
-    pub(crate) delta: Delta,
-    pub(crate) requeue: Option<Request>,
-    pub(crate) idle_ms: u64,
-}
-
-/// The contents of a `Commit`.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Commit {
-    pub(crate) token: Token,
-    pub(crate) base: Version,
-    pub(crate) delta: Delta,
 }
 
 /// A lock of a thread: its number at the adapter, and the data of its answer.

@@ -3,16 +3,14 @@
 use crate::end::{CaseEnd, Play, holds};
 use crate::process::adapter::Adapter;
 use crate::process::context::CaseContext;
-use crate::process::scripted_store::{Listener, ScriptedStore};
+use crate::process::scripted_store::{LEASE_MS, Listener, ScriptedStore};
 use serde_json::{Map, Value, json};
 use tenure_protocol::message::{AcquireRequest, GrantRef, Refusal};
 use tenure_protocol::{Request, SessionId, Stamp, Ticket, ToProcess, ToStore, Token, Version};
 use tenure_wire::Opening;
 
-pub(crate) use crate::process::grant::{Commit, Grant, Locked, Release, delta, session};
-
-/// The time that a recall of a scripted store leaves, unless a case sets another one.
-pub(crate) const RECALL_MS: u64 = 120_000;
+pub(crate) use crate::process::grant::{Grant, Locked, delta, session};
+pub(crate) use tenure_protocol::message::{Commit, Release};
 
 /// A process and its scripted store. See the [module](self).
 #[derive(Debug)]
@@ -30,6 +28,21 @@ pub(crate) struct Scene {
     pub(crate) pings: u64,
 }
 
+impl CaseContext {
+    /// Returns a process that has connected and is welcome.
+    pub(crate) async fn scene(&self) -> Play<Scene> {
+        self.scene_with(json!({}), LEASE_MS).await
+    }
+
+    /// As [`CaseContext::scene`], with settings, which the library may reject, and a lease time.
+    pub(crate) async fn scene_with(&self, settings: Value, lease_ms: u64) -> Play<Scene> {
+        let mut scene = Scene::silent(self, settings).await?;
+        scene.peer.lease_ms = lease_ms;
+        scene.enter().await?;
+        Ok(scene)
+    }
+}
+
 impl Scene {
     /// Skips the case if the library supports only version 1.0, which lacks the later additions.
     pub(crate) fn of_1_1(self) -> Play<Self> {
@@ -43,7 +56,7 @@ impl Scene {
 
     /// Returns a process that has connected and sent its hello.
     pub(crate) async fn silent(ctx: &CaseContext, settings: Value) -> Play<Self> {
-        let listener = Listener::bind(ctx).await?;
+        let listener = Listener::bind(ctx.trace().clone(), ctx.slack()).await?;
         let mut adapter = ctx.adapter("adapter").await?;
         // Repeated messages would be legal, but a trace without them is easier to read.
         let mut all = json!({"resend_ms": 60_000, "keep_alive_ms": 1_000});
@@ -58,7 +71,7 @@ impl Scene {
 
     /// As [`Scene::silent`], if the library chooses the incarnation.
     pub(crate) async fn unnumbered(ctx: &CaseContext) -> Play<Self> {
-        let listener = Listener::bind(ctx).await?;
+        let listener = Listener::bind(ctx.trace().clone(), ctx.slack()).await?;
         let mut adapter = ctx.adapter("adapter").await?;
         let connecting = adapter
             .begin("connect", connect(&listener, None, json!({})))
@@ -228,21 +241,11 @@ impl Scene {
     pub(crate) async fn released_after(&mut self, grant: &Grant, after_ms: u64) -> Play<Release> {
         let expected = format!("Release of {:?}", grant.hold());
         match self.peer.next_after(&expected, after_ms).await? {
-            ToStore::Release {
-                session,
-                token,
-                base,
-                delta,
-                requeue,
-                idle_ms,
-            } if session == grant.session && token == grant.token => Ok(Release {
-                session,
-                token,
-                base,
-                delta,
-                requeue,
-                idle_ms,
-            }),
+            ToStore::Release(release)
+                if release.session == grant.session && release.token == grant.token =>
+            {
+                Ok(release)
+            }
             other => Err(self.peer.failed(&expected, other)),
         }
     }
@@ -261,13 +264,10 @@ impl Scene {
     pub(crate) async fn committed(&mut self, grant: &Grant) -> Play<Commit> {
         let expected = format!("Commit under {:?}", grant.hold());
         match self.peer.next(&expected).await? {
-            ToStore::Commit {
-                session,
-                token,
-                base,
-                delta,
-            } if session == grant.session && token == grant.token => {
-                Ok(Commit { token, base, delta })
+            ToStore::Commit(commit)
+                if commit.session == grant.session && commit.token == grant.token =>
+            {
+                Ok(commit)
             }
             other => Err(self.peer.failed(&expected, other)),
         }

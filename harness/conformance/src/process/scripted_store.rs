@@ -6,7 +6,6 @@
 use crate::end::{CaseEnd, Play};
 use crate::frames::{Frames, encode};
 use crate::process::adapter::Adapter;
-use crate::process::context::CaseContext;
 use crate::process::raw;
 use crate::trace::{CUTS, Trace};
 use std::net::SocketAddr;
@@ -45,15 +44,16 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    pub(crate) async fn bind(ctx: &CaseContext) -> Play<Self> {
+    /// Listens at a free port. `slack` is the time that the process has for each of its actions.
+    pub(crate) async fn bind(trace: Trace, slack: Duration) -> Play<Self> {
         let inner = TcpListener::bind("127.0.0.1:0")
             .await
             .map_err(CaseEnd::fault)?;
         Ok(Self {
             address: inner.local_addr().map_err(CaseEnd::fault)?,
             inner,
-            trace: ctx.trace().clone(),
-            slack: ctx.slack(),
+            trace,
+            slack,
             accepted: 0,
         })
     }
@@ -313,6 +313,6 @@ impl ScriptedStore {
 fn may_be_repeated(message: &ToStore) -> bool {
     !matches!(
         message,
-        ToStore::Busy { .. } | ToStore::Goodbye | ToStore::Hello { .. }
+        ToStore::Busy { .. } | ToStore::Goodbye | ToStore::Hello(_)
     )
 }

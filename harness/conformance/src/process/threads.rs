@@ -280,7 +280,10 @@ impl Scene {
     /// Expects that a request without waiting threads is cancelled, or that its grant is released when it comes.
     pub(crate) async fn settle_acquire(&mut self, session: &SessionId, request: Request) -> Play {
         let heard = self.settle().await?;
-        let is_cancelled = |message: &ToStore| matches!(message, ToStore::Cancel { request: own, .. } if *own == request);
+        let is_cancelled = |message: &ToStore| match message {
+            ToStore::Cancel { request: own, .. } => *own == request,
+            _ => false,
+        };
         if heard.iter().any(is_cancelled) {
             return Ok(());
         }

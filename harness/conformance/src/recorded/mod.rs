@@ -307,8 +307,7 @@ impl<'a> Judge<'a> {
     /// Begins to judge a start of a process with its first hello.
     fn begins(&mut self, entry: &Entry, name: &Name, message: &ToStore) {
         let process = entry.process();
-        let is_new =
-            matches!(message, ToStore::Hello { .. }) && !self.processes.contains_key(process);
+        let is_new = matches!(message, ToStore::Hello(_)) && !self.processes.contains_key(process);
         if is_new && self.head.threads.has(process) {
             let incarnation = name.link.incarnation.0;
             let mut own = ProcessSide::new(
@@ -325,7 +324,7 @@ impl<'a> Judge<'a> {
 
     /// Ends a process's earlier connections at its next hello, because their ends may not be in the trace.
     fn replaces(&mut self, entry: &Entry, message: &ToStore) {
-        let is_hello = matches!(message, ToStore::Hello { .. });
+        let is_hello = matches!(message, ToStore::Hello(_));
         if is_hello && self.head.judged == Some(Side::Process) {
             for own in std::mem::take(&mut self.connections) {
                 let (way, under) = (Way::Connection(own.clone()), Under::Ends(own));

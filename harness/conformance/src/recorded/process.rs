@@ -127,7 +127,7 @@ impl ProcessSide {
         message: &ToStore,
     ) -> Result<(), Finding> {
         let focus = match message {
-            ToStore::Hello { .. } => Focus::Hello,
+            ToStore::Hello(_) => Focus::Hello,
             ToStore::KeepAlive { .. } => Focus::KeepAlive,
             _ => session_of(message).map_or(Focus::Nothing, |own| Focus::Session(own.clone())),
         };

@@ -9,6 +9,7 @@ use super::search::Hypothesis as Explanation;
 use crate::process::refusal_kind;
 use std::collections::{BTreeMap, VecDeque};
 use tenure_protocol::config::Settings;
+use tenure_protocol::message::{Commit, Granted, Release};
 use tenure_protocol::process::{Answer, Call, Connection, Input, Names, Output, Poison, Timer};
 use tenure_protocol::{
     Incarnation, Link, ProcessMachine, Request, SessionId, ThreadId, Time, ToProcess, ToStore,
@@ -296,7 +297,7 @@ impl Hypothesis {
             return;
         };
         match &mut message {
-            ToProcess::Granted { request, .. }
+            ToProcess::Granted(Granted { request, .. })
             | ToProcess::Queued { request, .. }
             | ToProcess::Refused { request, .. } => {
                 let known = self.requests.iter().find(|(_, theirs)| theirs == request);
@@ -351,11 +352,11 @@ impl Hypothesis {
 
     /// Accepts a message of the process on a connection if the hypothesis owes it.
     pub(super) fn is_said(&mut self, who: &str, message: &ToStore) -> bool {
-        let is_hello = matches!(message, ToStore::Hello { .. });
+        let is_hello = matches!(message, ToStore::Hello(_));
         for place in 0..self.says.len() {
             let (link, own) = self.says[place].what.clone();
             let is_here = if is_hello {
-                matches!(own, ToStore::Hello { .. })
+                matches!(own, ToStore::Hello(_))
             } else {
                 self.links.get(who) == Some(&link)
             };
@@ -447,12 +448,15 @@ fn machine_call(call: ThreadCall, now: Time) -> Option<Call> {
 /// Returns whether two answers to a thread are equivalent. Two events each have two equivalent answers: the thread has
 /// left a session that has ended, and the process stops because a newer incarnation is connected.
 fn is_same_answer(ours: &ThreadAnswer, theirs: &ThreadAnswer) -> bool {
-    let is_left = |told: &ThreadAnswer| matches!(told, ThreadAnswer::Refused(why) if why == "gone" || why == "not-held");
-    let is_refused =
-        |told: &ThreadAnswer| matches!(told, ThreadAnswer::Refused(why) if why == "shutting-down");
+    let is_refused = |told: &ThreadAnswer, reasons: &[&str]| match told {
+        ThreadAnswer::Refused(why) => reasons.contains(&why.as_str()),
+        _ => false,
+    };
+    let is_left = |told: &ThreadAnswer| is_refused(told, &["gone", "not-held"]);
     ours == theirs
         || (is_left(ours) && is_left(theirs))
-        || (is_refused(ours) && *theirs == ThreadAnswer::Lost(Poison::Superseded))
+        || (is_refused(ours, &["shutting-down"])
+            && *theirs == ThreadAnswer::Lost(Poison::Superseded))
 }
 
 /// Returns the session that a message concerns.
@@ -460,11 +464,11 @@ pub(super) fn session_of(message: &ToStore) -> Option<&SessionId> {
     match message {
         ToStore::Acquire(acquire) => Some(&acquire.session),
         ToStore::Cancel { session, .. }
-        | ToStore::Commit { session, .. }
-        | ToStore::Release { session, .. }
+        | ToStore::Commit(Commit { session, .. })
+        | ToStore::Release(Release { session, .. })
         | ToStore::Busy { session, .. }
         | ToStore::Destroy { session, .. }
         | ToStore::Rename { session, .. } => Some(session),
-        ToStore::Hello { .. } | ToStore::KeepAlive { .. } | ToStore::Goodbye => None,
+        ToStore::Hello(_) | ToStore::KeepAlive { .. } | ToStore::Goodbye => None,
     }
 }

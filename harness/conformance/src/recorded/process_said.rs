@@ -2,7 +2,7 @@
 
 use super::process_hypothesis::Hypothesis;
 use std::collections::BTreeMap;
-use tenure_protocol::message::AcquireRequest;
+use tenure_protocol::message::{AcquireRequest, Commit, Hello, Release};
 use tenure_protocol::{Request, ToStore};
 
 impl Hypothesis {
@@ -37,15 +37,15 @@ impl Hypothesis {
     pub(super) fn is_same(&mut self, ours: &ToStore, theirs: &ToStore) -> bool {
         match (ours, theirs) {
             (
-                ToStore::Hello {
+                ToStore::Hello(Hello {
                     sent, holds, waits, ..
-                },
-                ToStore::Hello {
+                }),
+                ToStore::Hello(Hello {
                     sent: said,
                     holds: held,
                     waits: wanted,
                     ..
-                },
+                }),
             ) => {
                 self.sent.push((*sent, *said));
                 holds.len() == held.len()
@@ -68,20 +68,20 @@ impl Hypothesis {
                 },
             ) => self.is_request(*request, *theirs),
             (
-                ToStore::Release {
+                ToStore::Release(Release {
                     token,
                     base,
                     delta,
                     requeue,
                     ..
-                },
-                ToStore::Release {
+                }),
+                ToStore::Release(Release {
                     token: t,
                     base: b,
                     delta: d,
                     requeue: r,
                     ..
-                },
+                }),
             ) => {
                 let is_request = match (requeue, r) {
                     (Some(ours), Some(theirs)) => self.is_request(*ours, *theirs),
@@ -90,15 +90,15 @@ impl Hypothesis {
                 is_request && token == t && base == b && is_same_delta(delta, d)
             }
             (
-                ToStore::Commit {
+                ToStore::Commit(Commit {
                     token, base, delta, ..
-                },
-                ToStore::Commit {
+                }),
+                ToStore::Commit(Commit {
                     token: t,
                     base: b,
                     delta: d,
                     ..
-                },
+                }),
             ) => token == t && base == b && is_same_delta(delta, d),
             (ours, theirs) => ours == theirs,
         }

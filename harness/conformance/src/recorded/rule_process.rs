@@ -3,6 +3,7 @@
 
 use super::entry::ThreadAnswer;
 use super::process_hypothesis::{Hypothesis, session_of};
+use tenure_protocol::message::{Commit, Hello, Release};
 use tenure_protocol::process::{Connection, Phase, Poison, Session};
 use tenure_protocol::{SessionId, ThreadId, Time, ToStore};
 
@@ -18,7 +19,7 @@ pub(super) fn is_overdue(own: &Hypothesis, is_late: impl Fn(Time) -> bool) -> bo
 fn is_asked(message: &ToStore) -> bool {
     !matches!(
         message,
-        ToStore::KeepAlive { .. } | ToStore::Hello { .. } | ToStore::Goodbye
+        ToStore::KeepAlive { .. } | ToStore::Hello(_) | ToStore::Goodbye
     )
 }
 
@@ -44,7 +45,7 @@ pub(super) fn missing(own: &Hypothesis, is_late: impl Fn(Time) -> bool) -> (&'st
     let message = &owed.what.1;
     let session = session_of(message).and_then(|id| own.machine.session(id));
     let rule = match message {
-        ToStore::Release { .. } => {
+        ToStore::Release(_) => {
             let returns = session.and_then(Session::returning).is_some();
             if returns {
                 "grant.returns-unasked"
@@ -55,10 +56,10 @@ pub(super) fn missing(own: &Hypothesis, is_late: impl Fn(Time) -> bool) -> (&'st
         ToStore::Busy { .. } => "recall.obeyed",
         ToStore::Acquire(_) => "thread.asks",
         ToStore::Cancel { .. } => "end.cancels",
-        ToStore::Commit { .. } | ToStore::Destroy { .. } | ToStore::Rename { .. } => {
+        ToStore::Commit(_) | ToStore::Destroy { .. } | ToStore::Rename { .. } => {
             "reconnect.repeats"
         }
-        ToStore::Hello { .. } | ToStore::KeepAlive { .. } | ToStore::Goodbye => "end.resends",
+        ToStore::Hello(_) | ToStore::KeepAlive { .. } | ToStore::Goodbye => "end.resends",
     };
     (rule, format!("{message:?}"))
 }
@@ -89,7 +90,7 @@ pub(super) fn wrong_said(own: &Hypothesis, message: &ToStore) -> &'static str {
     let session = id.and_then(|id| own.machine.session(id));
     let mut owed = own.says.iter().map(|owed| &owed.what.1);
     match message {
-        ToStore::Hello { holds, waits, .. } => wrong_hello(own, holds.len(), waits),
+        ToStore::Hello(Hello { holds, waits, .. }) => wrong_hello(own, holds.len(), waits),
         ToStore::Acquire(acquire) => {
             let known = owed.find_map(|owed| match owed {
                 ToStore::Acquire(own) if own.session == acquire.session => Some(own),
@@ -126,12 +127,13 @@ pub(super) fn wrong_said(own: &Hypothesis, message: &ToStore) -> &'static str {
                 _ => "thread.asks",
             }
         }
-        ToStore::Release { token, requeue, .. } => {
+        ToStore::Release(Release { token, requeue, .. }) => {
             wrong_release(own, session, (id, *token), requeue.is_some())
         }
-        ToStore::Commit { token, .. } => {
-            let is_new = owed
-                .any(|own| matches!(own, ToStore::Commit { session, .. } if Some(session) == id));
+        ToStore::Commit(Commit { token, .. }) => {
+            let is_new = owed.any(
+                |own| matches!(own, ToStore::Commit(Commit { session, .. }) if Some(session) == id),
+            );
             let is_out = !is_new && session.and_then(Session::commit).is_some();
             let is_own = session
                 .and_then(Session::grant)
@@ -187,12 +189,12 @@ fn wrong_release(
     is_requeued: bool,
 ) -> &'static str {
     let owed = own.says.iter().find_map(|owed| match &owed.what.1 {
-        ToStore::Release {
+        ToStore::Release(Release {
             session,
             token: own,
             requeue,
             ..
-        } if Some(session) == id => Some((*own, requeue.is_some())),
+        }) if Some(session) == id => Some((*own, requeue.is_some())),
         _ => None,
     });
     let grant = session.and_then(Session::grant);

@@ -1,15 +1,15 @@
 //! Names the rule that a store has violated, from the messages that its machine owed and the observed message. The
 //! machine decides that the message is wrong, and this module only names the rule.
 
-use super::store::StoreSide;
 use super::store_hypothesis::Explained;
 use crate::store::oracle::Connection;
 use crate::store::oracle::hypothesis::{Hypothesis, Owed, What};
 use crate::store::oracle::ledger::Attributes;
 use crate::store::oracle::names::Kind;
-use tenure_protocol::message::{Refusal, Revocation};
+use std::collections::BTreeSet;
+use tenure_protocol::message::{Granted, Refusal, Revocation};
 use tenure_protocol::store::Timer;
-use tenure_protocol::{Request, SessionId, ToProcess, Version};
+use tenure_protocol::{ProcessId, Request, SessionId, ToProcess, Version};
 
 /// Returns the rule that a store violates by firing this timer too early.
 pub(super) fn too_early(timer: &Timer) -> Option<&'static str> {
@@ -33,13 +33,13 @@ pub(super) fn overdue(
         is_late(first.since).then_some((connection, first))
     });
     // An acting process is answered before others are granted sessions as a result.
-    let is_grant = |own: &Owed| matches!(own.what, What::Said(ToProcess::Granted { .. }));
+    let is_grant = |own: &Owed| matches!(own.what, What::Said(ToProcess::Granted(_)));
     late.min_by_key(|(_, own)| (own.since, is_grant(own)))
 }
 
-/// Returns the rule that requires a missing message.
+/// Returns the rule that requires a missing message. `queued` lists the requests whose place in the queue was sent.
 pub(super) fn missing(
-    side: &StoreSide,
+    queued: &BTreeSet<(ProcessId, SessionId, Request)>,
     own: &Explained,
     connection: &Connection,
     owed: &Owed,
@@ -50,12 +50,12 @@ pub(super) fn missing(
     match message {
         ToProcess::Welcome { .. } => "connect.answers-hello",
         ToProcess::Alive { .. } => "lease.alive",
-        ToProcess::Granted {
+        ToProcess::Granted(Granted {
             session,
             request,
             token,
             ..
-        } => {
+        }) => {
             let key = (connection.process.clone(), session.clone(), *request);
             if own
                 .hypothesis
@@ -64,7 +64,7 @@ pub(super) fn missing(
                 .is_some()
             {
                 "grant.same-again"
-            } else if side.queued.contains(&key) {
+            } else if queued.contains(&key) {
                 "queue.passes-by"
             } else {
                 "grant.at-once"
@@ -128,7 +128,7 @@ pub(super) fn wrong(
     match message {
         ToProcess::Welcome { .. } => look.welcome(),
         ToProcess::Alive { .. } => look.alive(),
-        ToProcess::Granted { session, .. } => look.granted(session),
+        ToProcess::Granted(Granted { session, .. }) => look.granted(session),
         ToProcess::Queued { session, .. } => look.queued(session),
         ToProcess::Recall { hold, .. } => look.recall(&hold.session),
         ToProcess::Committed { session, .. } => look.committed(session),
@@ -258,25 +258,25 @@ impl<'a> Look<'a> {
     }
 
     fn granted(&self, session: &SessionId) -> &'static str {
-        let ToProcess::Granted {
+        let ToProcess::Granted(Granted {
             request,
             token,
             version,
             recall,
             ..
-        } = self.message
+        }) = self.message
         else {
             return "grant.names-request";
         };
         let owed = self.owed().find_map(|owed| match &owed.what {
-            What::Said(ToProcess::Granted {
+            What::Said(ToProcess::Granted(Granted {
                 session: own,
                 request,
                 token,
                 version,
                 recall,
                 ..
-            }) if own == session => Some((owed, request, token, version, recall)),
+            })) if own == session => Some((owed, request, token, version, recall)),
             _ => None,
         });
         let Some((owed, own_request, own_token, own_version, own_recall)) = owed else {
@@ -326,7 +326,7 @@ impl<'a> Look<'a> {
         let is_untold = self.hypothesis.owed.iter().any(|(connection, all)| {
             connection.process == holder.process
                 && all.iter().any(|owed| {
-                    matches!(&owed.what, What::Said(ToProcess::Granted { session: own, .. }) if own == session)
+                    matches!(&owed.what, What::Said(ToProcess::Granted(Granted { session: own, .. })) if own == session)
                 })
         });
         if is_untold && self.waits(session) {
@@ -339,7 +339,7 @@ impl<'a> Look<'a> {
     fn queued(&self, session: &SessionId) -> &'static str {
         let owed = self.owed_of(session, |message| Some(message.clone()));
         match owed {
-            Some(ToProcess::Granted { .. }) => "grant.at-once",
+            Some(ToProcess::Granted(_)) => "grant.at-once",
             Some(ToProcess::Queued { ticket, .. }) => {
                 let known = self
                     .hypothesis

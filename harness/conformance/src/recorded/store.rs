@@ -18,7 +18,7 @@ use crate::store::oracle::ledger::Ledger;
 use crate::store::oracle::names::Kind;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use tenure_protocol::message::GrantRef;
+use tenure_protocol::message::{GrantRef, Granted, Hello, Release};
 use tenure_protocol::store::{Input, Timer};
 use tenure_protocol::{ProcessId, Request, SessionId, ToProcess, ToStore, Token, Version};
 use tokio::time::Instant;
@@ -41,7 +41,7 @@ pub(super) struct StoreSide {
     /// The time until which each grant may have been extended because its last waiter has gone. r[recall.for-nobody]
     moved: BTreeMap<(SessionId, Token), u64>,
     /// The requests whose place in the queue was sent.
-    pub(super) queued: BTreeSet<(ProcessId, SessionId, Request)>,
+    queued: BTreeSet<(ProcessId, SessionId, Request)>,
     count: u64,
     /// Whether the trace has an incomplete frame, after which no message can count as missing.
     is_cut_short: bool,
@@ -190,7 +190,7 @@ impl StoreSide {
         let Some((connection, owed)) = rule_store::overdue(&first.hypothesis, is_late) else {
             return Ok(());
         };
-        let rule = rule_store::missing(self, first, connection, owed);
+        let rule = rule_store::missing(&self.queued, first, connection, owed);
         let allowed = first.hypothesis.allowed(|own| own == owed);
         let seen = if is_end {
             "the end of the trace"
@@ -242,11 +242,11 @@ impl StoreSide {
 
     fn note(&mut self, connection: &Connection, message: &ToStore) {
         let process = &connection.process;
-        if let ToStore::Release { idle_ms, .. } = message {
+        if let ToStore::Release(Release { idle_ms, .. }) = message {
             self.idle_ms = self.idle_ms.max(*idle_ms);
         }
         match message {
-            ToStore::Hello { sent, waits, .. } => {
+            ToStore::Hello(Hello { sent, waits, .. }) => {
                 self.open.insert(connection.clone());
                 self.ledger.says_it_lives(connection, *sent);
                 self.heard.insert(process.clone(), self.now_ms);
@@ -336,7 +336,7 @@ impl StoreSide {
             (rule, None) => (rule.unwrap_or("end.once"), "nothing".to_owned()),
         };
         let mut seen = format!("{message:?}");
-        if matches!(message, ToProcess::Granted { .. }) {
+        if matches!(message, ToProcess::Granted(_)) {
             seen += &format!(", which makes {results:?}");
         }
         Finding::new(
@@ -370,12 +370,12 @@ impl StoreSide {
         let told = match message {
             ToProcess::Recall { hold, info } => vec![(hold.clone(), *info)],
             ToProcess::Alive { recalls, .. } => recalls.clone(),
-            ToProcess::Granted {
+            ToProcess::Granted(Granted {
                 session,
                 token,
                 recall: Some(info),
                 ..
-            } => {
+            }) => {
                 let (session, token) = (session.clone(), *token);
                 vec![(GrantRef { session, token }, *info)]
             }

@@ -104,7 +104,10 @@ impl Explained {
         let Some(all) = self.under_way.get_mut(connection) else {
             return false;
         };
-        let is_asked = |own: &Under| matches!(&own.message, ToStore::Acquire(acquire) if acquire.session == *session && acquire.request == *request);
+        let is_asked = |own: &Under| match &own.message {
+            ToStore::Acquire(acquire) => acquire.session == *session && acquire.request == *request,
+            _ => false,
+        };
         let Some(place) = all.iter().position(is_asked) else {
             return false;
         };

@@ -11,9 +11,11 @@ const SAID_MAX: usize = 1_000;
 
 const STYLE: &str = "
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; }
-table { border-collapse: collapse; } td, th { border: 1px solid #8886; padding: .2rem .5rem; text-align: left; vertical-align: top; }
+table { border-collapse: collapse; } \
+td, th { border: 1px solid #8886; padding: .2rem .5rem; text-align: left; vertical-align: top; }
 pre, code { font: 12.5px/1.35 ui-monospace, monospace; } pre { overflow-x: auto; background: #8881; padding: .6rem; }
-.pass { background: #2a72; } .fail, .fault, .unexpected-pass { background: #d332; } .skip, .known-failing { background: #cc52; }
+.pass { background: #2a72; } .fail, .fault, .unexpected-pass { background: #d332; } \
+.skip, .known-failing { background: #cc52; }
 details { margin: .3rem 0; } summary { cursor: pointer; }
 ";
 

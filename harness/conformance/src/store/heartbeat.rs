@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tenure_protocol::message::Hello;
 use tenure_protocol::{Time, ToProcess, ToStore};
 use tokio::time::Instant;
 
@@ -37,7 +38,7 @@ impl Heartbeat {
     }
 
     pub(crate) fn says(&mut self, message: &ToStore, now: Instant) {
-        if let ToStore::Hello { sent, .. } | ToStore::KeepAlive { sent } = message {
+        if let ToStore::Hello(Hello { sent, .. }) | ToStore::KeepAlive { sent } = message {
             self.unanswered.push_back((*sent, now));
         }
     }

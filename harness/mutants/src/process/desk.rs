@@ -328,7 +328,12 @@ impl Desk {
     fn call_now(&mut self, lock: &Lock, call: Call) -> Option<Answer> {
         let before = self.out.len();
         self.call(lock, call);
-        let is_own = |output: &Output| matches!(output, Output::Answer { thread, answer: Answer::Refused(_), .. } if *thread == lock.thread);
+        let is_own = |output: &Output| match output {
+            Output::Answer { thread, answer, .. } => {
+                *thread == lock.thread && matches!(answer, Answer::Refused(_))
+            }
+            _ => false,
+        };
         let place = self.out[before..].iter().position(is_own)?;
         match self.out.remove(before + place) {
             Output::Answer { answer, .. } => Some(answer),

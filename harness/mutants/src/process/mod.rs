@@ -68,7 +68,9 @@ async fn answer_all(mutant: Mutant, mut lines: mpsc::UnboundedReceiver<String>) 
                     desk.step(Input::Disconnected);
                 }
             },
-            () = tokio::time::sleep_until((closed + pause).into()), if desk.wants_connection() && !connection.is_open() => {
+            () = tokio::time::sleep_until((closed + pause).into()),
+                if desk.wants_connection() && !connection.is_open() =>
+            {
                 closed = Instant::now();
                 if let Ok(open) = Connection::open(desk.address(), desk.limits()).await {
                     connection = open;

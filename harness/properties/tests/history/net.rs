@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use tenure_protocol::attributes::{Change, Value};
-use tenure_protocol::message::{AcquireRequest, WaitMode};
+use tenure_protocol::message::{AcquireRequest, Hello, Release, WaitMode};
 use tenure_protocol::store::{Input, Output};
 use tenure_protocol::{
     AttributeName, Delta, Incarnation, Limits, Link, ProcessId, Records, Request, SessionId,
@@ -52,13 +52,13 @@ impl Net {
             link: None,
             asked: 0,
         };
-        net.say(ToStore::Hello {
+        net.say(ToStore::Hello(Hello {
             minor: tenure_protocol::MINOR,
             incarnation: Incarnation(1),
             sent: Time::ZERO,
             holds: Vec::new(),
             waits: Vec::new(),
-        });
+        }));
         net
     }
 
@@ -179,14 +179,14 @@ impl Net {
         } else {
             Delta::default()
         };
-        self.say(ToStore::Release {
+        self.say(ToStore::Release(Release {
             session: session.clone(),
             token,
             base,
             delta,
             requeue: None,
             idle_ms: 0,
-        });
+        }));
     }
 
     fn has_room(&self, session: &SessionId, write: &Delta) -> bool {

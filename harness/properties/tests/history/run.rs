@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::time::Duration;
 use tenure_locks::{Discarded, Event, Locks};
-use tenure_protocol::message::Refusal;
+use tenure_protocol::message::{Refusal, Release};
 use tenure_protocol::process::{Answer, Call, Input, Poison};
 use tenure_protocol::{Incarnation, SessionId, ThreadId, Time, ToStore};
 
@@ -413,8 +413,8 @@ impl Run {
 /// later.
 fn forgive_idle(out: &mut Out, expected: &Out) {
     if let (
-        Out::Send(_, ToStore::Release { idle_ms: own, .. }),
-        Out::Send(_, ToStore::Release { idle_ms, .. }),
+        Out::Send(_, ToStore::Release(Release { idle_ms: own, .. })),
+        Out::Send(_, ToStore::Release(Release { idle_ms, .. })),
     ) = (out, expected)
         && *own < *idle_ms
     {

@@ -1,7 +1,9 @@
-//! Any bytes as the log of a data folder. Recovery returns an error, or an engine that still keeps what it acknowledges.
+//! Any bytes as the log of a data folder. Recovery returns an error, or an engine that still keeps what it
+//! acknowledges.
 //!
-//! From `impl/engine`: `cargo +nightly fuzz run recover`. `fuzz/seed` makes a corpus of the golden data folder first. The bytes are split
-//! into segments where the corpus has its separator, so that a mutation can cut, repeat and reorder whole segments.
+//! From `impl/engine`: `cargo +nightly fuzz run recover`. `fuzz/seed` makes a corpus of the golden data folder first.
+//! The bytes are split into segments where the corpus has its separator, so that a mutation can cut, repeat and reorder
+//! whole segments.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -13,7 +13,7 @@ use super::segment;
 use crate::EngineError;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 const FORMAT_FILE: &str = "format";
@@ -140,16 +140,18 @@ impl Folder {
     }
 
     /// Returns the epoch of the last claim, or 0 if the file contains none. A later claimant writes the file in place,
-    /// so that every earlier claimant sees the new epoch through its open file.
+    /// so that every earlier claimant sees the new epoch through its open file. Costs one system call.
     pub(crate) fn epoch(&self) -> Result<u64, EngineError> {
-        if self.claim.bytes()? < CLAIM_BYTES {
-            return Ok(0);
-        }
-        let bytes = self.claim.read(0, CLAIM_BYTES as usize)?;
-        let (epoch, sum) = bytes.split_at(8);
-        let is_whole = crc32fast::hash(epoch).to_le_bytes() == sum;
-        let epoch = u64::from_le_bytes(epoch.try_into().expect("8 bytes"));
-        Ok(if is_whole { epoch } else { 0 })
+        let mut bytes = [0; CLAIM_BYTES];
+        let read = self.claim.file.read_at(&mut bytes, 0);
+        let read = read.map_err(|error| failed("read", &self.claim.path, error))?;
+        let epoch: [u8; 8] = bytes[..8].try_into().expect("a claim begins with 8 bytes");
+        let is_whole = read == CLAIM_BYTES && crc32fast::hash(&epoch).to_le_bytes() == bytes[8..];
+        Ok(if is_whole {
+            u64::from_le_bytes(epoch)
+        } else {
+            0
+        })
     }
 
     /// Writes `epoch` as that of the last claim.
@@ -158,7 +160,13 @@ impl Folder {
         self.claim.sync()
     }
 
-    /// Checks that `epoch` is still that of the last claim.
+    /// Checks, before a write, that no later claimant has written its epoch. One system call.
+    pub(crate) fn check_before(&self, epoch: u64) -> Result<(), EngineError> {
+        fenced_by(self.epoch()?, epoch)
+    }
+
+    /// Checks that `epoch` is still that of the last claim, and that the claim's file still exists. A written
+    /// batch is acknowledged only after this check. Two system calls.
     pub(crate) fn check(&self, epoch: u64) -> Result<(), EngineError> {
         let metadata = self.claim.file.metadata();
         let links = metadata
@@ -166,14 +174,15 @@ impl Folder {
             .nlink();
         // If the link count is 0, the file was deleted, and the lock with it.
         let current = if links == 0 { 0 } else { self.epoch()? };
-        if current == epoch {
-            return Ok(());
-        }
-        Err(EngineError::Fenced {
-            claimed: epoch,
-            current,
-        })
+        fenced_by(current, epoch)
     }
+}
+
+fn fenced_by(current: u64, claimed: u64) -> Result<(), EngineError> {
+    if current == claimed {
+        return Ok(());
+    }
+    Err(EngineError::Fenced { claimed, current })
 }
 
 const MARK_FILE: &str = "mark";
@@ -201,7 +210,7 @@ pub(crate) fn write_mark(folder: &Path, bytes: &[u8]) -> Result<(), EngineError>
     sync_folder(folder)
 }
 
-const CLAIM_BYTES: u64 = 12;
+const CLAIM_BYTES: usize = 12;
 
 fn claim_bytes(epoch: u64) -> Vec<u8> {
     let mut bytes = epoch.to_le_bytes().to_vec();

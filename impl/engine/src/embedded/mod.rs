@@ -339,10 +339,10 @@ impl Embedded {
         let State::Claimed(epoch) = self.state else {
             return Err(EngineError::Unclaimed);
         };
-        self.folder.check(epoch)?;
         if batch.is_empty() {
-            return Ok(());
+            return self.folder.check(epoch);
         }
+        self.folder.check_before(epoch)?;
         if self.extent.end as u64 >= self.settings.segment_bytes {
             self.begin_segment(epoch)?;
         }
@@ -483,6 +483,14 @@ impl Engine for Embedded {
         };
         self.folder.check(epoch)?;
         folder::write_mark(&self.folder.path, bytes)
+    }
+
+    fn commits_at_once(&self) -> bool {
+        // The first commit of a segment syncs the previous one, and compaction reads records, which may be on the disk
+        // only.
+        matches!(self.settings.level, Level::Buffered)
+            && (self.extent.end as u64) < self.settings.segment_bytes
+            && !self.has_upkeep()
     }
 
     fn commit(&mut self, batch: &[Update]) -> Result<(), EngineError> {

@@ -29,6 +29,11 @@ impl Embedded {
         }
     }
 
+    /// Returns whether the next commit has compaction work.
+    pub(super) fn has_upkeep(&self) -> bool {
+        self.damage.is_none() && (!self.index.long.is_empty() || self.is_too_long())
+    }
+
     fn try_upkeep(&mut self, draft: &mut Draft, batch_bytes: u64) -> Result<(), EngineError> {
         let budget = BYTES_MIN.max(batch_bytes.saturating_mul(2));
         let mut written = BTreeSet::new();

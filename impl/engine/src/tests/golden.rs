@@ -9,7 +9,7 @@ use crate::{Engine, FORMAT, Settings};
 use std::fs;
 use std::path::{Path, PathBuf};
 use tenure_protocol::attributes::Change;
-use tenure_protocol::message::{AcquireRequest, WaitMode};
+use tenure_protocol::message::{AcquireRequest, Commit, Granted, Hello, Release, WaitMode};
 use tenure_protocol::store::{Input, Output};
 use tenure_protocol::{
     AttributeName, Incarnation, Link, ProcessId, Record, Records, Request, SessionId, StoreMachine,
@@ -79,7 +79,9 @@ impl Played {
                     self.engine.commit(&[update]).expect("commits");
                 }
                 Output::Send { message, .. } => match message {
-                    ToProcess::Granted { token, version, .. } => self.granted = (token, version),
+                    ToProcess::Granted(Granted { token, version, .. }) => {
+                        self.granted = (token, version)
+                    }
                     ToProcess::Committed { version, .. } => self.granted.1 = version,
                     ToProcess::Gone {
                         renamed: Some(renamed),
@@ -96,13 +98,13 @@ impl Played {
     }
 
     fn hello(&mut self, process: &'static str, link: u64) {
-        let hello = ToStore::Hello {
+        let hello = ToStore::Hello(Hello {
             minor: tenure_protocol::MINOR,
             incarnation: Incarnation(5),
             sent: NOW,
             holds: Vec::new(),
             waits: Vec::new(),
-        };
+        });
         self.says(process, link, hello);
     }
 
@@ -121,25 +123,25 @@ impl Played {
 
     fn commit(&mut self, process: &'static str, session: &'static str, changes: &[Write]) {
         let (token, base) = self.granted;
-        let commit = ToStore::Commit {
+        let commit = ToStore::Commit(Commit {
             session: SessionId::from_static(session),
             token,
             base,
             delta: changes.iter().map(change).collect(),
-        };
+        });
         self.says(process, 1, commit);
     }
 
     fn release(&mut self, process: &'static str, session: &'static str, changes: &[Write]) {
         let (token, base) = self.granted;
-        let release = ToStore::Release {
+        let release = ToStore::Release(Release {
             session: SessionId::from_static(session),
             token,
             base,
             delta: changes.iter().map(change).collect(),
             requeue: None,
             idle_ms: 0,
-        };
+        });
         self.says(process, 1, release);
     }
 }

@@ -4,7 +4,7 @@ use super::{
     apply, assert_agrees, change, claimed, copy, head, open, put, put_bytes, scratch, segments,
     session, small,
 };
-use crate::{Engine, Settings};
+use crate::{Embedded, Engine, Level, Settings};
 use std::fs;
 use tenure_protocol::{Records, Update};
 
@@ -148,4 +148,40 @@ fn an_unreadable_record_stops_compaction_but_not_commits() {
         "{damage}"
     );
     assert!(path.exists());
+}
+
+#[test]
+fn only_a_buffered_commit_without_sync_and_compaction_is_made_at_once() {
+    let scratch = scratch();
+    let durable = claimed(&scratch.path().join("durable"), Settings::default());
+    assert!(!durable.commits_at_once());
+    let settings = Settings {
+        level: Level::Buffered,
+        segment_bytes: 2 << 10,
+        deltas_max: 2,
+        ..Settings::default()
+    };
+    let mut engine = claimed(&scratch.path().join("buffered"), settings);
+    let mut sequence = 0;
+    let mut commit = |engine: &mut Embedded, number| {
+        sequence += 1;
+        let batch = [put(number, sequence, [change(0, Some(&[7; 100]))])];
+        engine.commit(&batch).expect("commits");
+    };
+    // The third delta makes the chain too long. The commit after that writes the record whole.
+    for at_once in [true, true, true, true, false, true] {
+        assert_eq!(engine.commits_at_once(), at_once);
+        commit(&mut engine, 1);
+    }
+    // Different sessions fill the segment without compaction. The next commit begins a segment.
+    let segments_before = segments(&scratch.path().join("buffered")).len();
+    for number in 10.. {
+        if !engine.commits_at_once() {
+            commit(&mut engine, number);
+            break;
+        }
+        commit(&mut engine, number);
+    }
+    let segments_after = segments(&scratch.path().join("buffered")).len();
+    assert_eq!(segments_after, segments_before + 1);
 }

@@ -5,6 +5,7 @@
 use super::poll;
 use tenure_locks::{Event, Locks};
 use tenure_protocol::attributes::{State, Value};
+use tenure_protocol::message::{Granted, Hello, Release};
 use tenure_protocol::{
     Delta, Incarnation, ProcessSettings, SessionId, Stamp, Time, ToProcess, ToStore, Token, Version,
 };
@@ -50,7 +51,7 @@ impl ByHand {
 
     fn answer(&mut self, message: ToStore) -> Option<ToProcess> {
         Some(match message {
-            ToStore::Hello { sent, .. } => ToProcess::Welcome {
+            ToStore::Hello(Hello { sent, .. }) => ToProcess::Welcome {
                 minor: tenure_protocol::MINOR,
                 sent,
                 lease_ms: 1 << 40,
@@ -58,7 +59,7 @@ impl ByHand {
                 gone: Vec::new(),
                 limits: None,
             },
-            ToStore::Acquire(acquire) => ToProcess::Granted {
+            ToStore::Acquire(acquire) => ToProcess::Granted(Granted {
                 session: acquire.session,
                 request: acquire.request,
                 token: Token(self.stamp()),
@@ -66,8 +67,8 @@ impl ByHand {
                 state: State::Full(Delta::default()),
                 recall: None,
                 give_back: false,
-            },
-            ToStore::Release { session, token, .. } => ToProcess::Released {
+            }),
+            ToStore::Release(Release { session, token, .. }) => ToProcess::Released {
                 session,
                 token,
                 version: Some(Version(self.stamp())),

@@ -8,7 +8,7 @@ pub(crate) mod by_hand;
 use std::time::Duration;
 use tenure_locks::{Event, Locks};
 use tenure_protocol::attributes::Value;
-use tenure_protocol::message::{AcquireRequest, WaitMode};
+use tenure_protocol::message::{AcquireRequest, Granted, Hello, Release, WaitMode};
 use tenure_protocol::store::{Input, Output};
 use tenure_protocol::{
     AttributeName, Delta, Incarnation, Limits, Link, ProcessId, ProcessSettings, Records, Request,
@@ -101,13 +101,13 @@ impl Rig {
             updates: 0,
             passes_on: false,
         };
-        rig.say(ToStore::Hello {
+        rig.say(ToStore::Hello(Hello {
             minor: tenure_protocol::MINOR,
             incarnation: Incarnation(1),
             sent: Time::ZERO,
             holds: Vec::new(),
             waits: Vec::new(),
-        });
+        }));
         rig.locks.connected();
         rig.pump();
         rig.told.clear();
@@ -205,7 +205,9 @@ impl Rig {
             self.messages += 1;
             if process == OWN {
                 self.locks.message(link, message);
-            } else if let (true, ToProcess::Granted { session, .. }) = (self.passes_on, &message) {
+            } else if let (true, ToProcess::Granted(Granted { session, .. })) =
+                (self.passes_on, &message)
+            {
                 let session = session.clone();
                 self.told.push(message);
                 self.release_elsewhere(&session);
@@ -252,14 +254,14 @@ impl Rig {
     /// Gives a session of the other process back.
     pub(crate) fn release_elsewhere(&mut self, id: &SessionId) {
         let (token, base) = self.held_elsewhere(id).expect("held elsewhere");
-        self.say(ToStore::Release {
+        self.say(ToStore::Release(Release {
             session: id.clone(),
             token,
             base,
             delta: Delta::default(),
             requeue: None,
             idle_ms: 0,
-        });
+        }));
     }
 
     /// Recalls a session as an operator does.

@@ -7,7 +7,7 @@ use crate::log::Log;
 use crate::shared::{Identity, Phase};
 use std::time::Duration;
 use tenure_locks::ShortId;
-use tenure_protocol::message::{RecallInfo, ToProcess};
+use tenure_protocol::message::{Granted, RecallInfo, ToProcess};
 use tenure_protocol::{Link, ProcessSettings};
 use tenure_wire::{Fault, FaultCode, FromProcess, FromStore};
 use tokio::time::Instant;
@@ -55,7 +55,7 @@ impl Driver {
                 }
                 welcomed = Some(*lease_ms);
             }
-            ToProcess::Granted { .. } if self.cache.is_full(&self.shared.locks) => {
+            ToProcess::Granted(_) if self.cache.is_full(&self.shared.locks) => {
                 self.sweep_at = self.sweep_at.min(Instant::now() + SWEEP_SOON);
             }
             ToProcess::LeaseEnded => self.verdict = Some("the store has ended the lease"),
@@ -78,7 +78,7 @@ impl Driver {
     /// Logs a message that concerns one session.
     fn log_message(&self, message: &ToProcess) {
         match message {
-            ToProcess::Granted { session, token, .. } if Log::is_on(Level::DEBUG) => {
+            ToProcess::Granted(Granted { session, token, .. }) if Log::is_on(Level::DEBUG) => {
                 let (session, token) = (session.clone(), *token);
                 self.log.say(Level::DEBUG, move || {
                     debug!(session = %ShortId(&session), token = %token, "granted");

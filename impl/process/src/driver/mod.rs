@@ -10,7 +10,6 @@
 
 mod incoming;
 
-use crate::builder::Builder;
 use crate::cache::Cache;
 use crate::connection::Connection;
 use crate::connection_state::{Backoff, ConnectionEvent, ConnectionState};
@@ -23,6 +22,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 use tenure_locks::{Event, Locks, ShortId};
+use tenure_protocol::message::Release;
 use tenure_protocol::{Link, ProcessSettings, Time, ToStore};
 use tenure_wire::{FrameLimits, FromProcess};
 use tokio::sync::watch;
@@ -35,6 +35,17 @@ const TICK: Duration = Duration::from_millis(100);
 const SWEEP: Duration = Duration::from_secs(1);
 /// The delay of that check while the cache is full.
 const SWEEP_SOON: Duration = Duration::from_millis(50);
+
+/// The settings of a driver, from the [`Builder`](crate::Builder) of its process.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) settings: ProcessSettings,
+    pub(crate) cached_max: usize,
+    pub(crate) idle_ms: u64,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) shutdown_timeout: Duration,
+    pub(crate) backoff_ms: (u64, u64),
+}
 
 pub(crate) struct Driver {
     shared: Arc<Shared>,
@@ -60,18 +71,17 @@ pub(crate) struct Driver {
 
 impl Driver {
     /// Starts the driver's thread.
-    pub(crate) fn start(identity: Identity, builder: Builder) -> Result<Arc<Shared>, ConnectError> {
-        let Builder { settings, .. } = &builder;
+    pub(crate) fn start(identity: Identity, options: Options) -> Result<Arc<Shared>, ConnectError> {
         let failed = |error: io::Error| ConnectError::Driver {
             why: error.to_string(),
         };
         let host = Box::new(OsHost::new().map_err(failed)?);
-        let locks = Locks::with_host(settings.clone(), identity.incarnation, host);
+        let locks = Locks::with_host(options.settings.clone(), identity.incarnation, host);
         let orders = watch::Sender::new(Orders::default());
         let shared = Arc::new(Shared {
             identity,
             locks,
-            shutdown_timeout: builder.shutdown_timeout,
+            shutdown_timeout: options.shutdown_timeout,
             orders,
             state: watch::Sender::new(State::default()),
             events_dropped: Arc::default(),
@@ -86,7 +96,7 @@ impl Driver {
             .name("tenure-driver".to_owned())
             .spawn(move || {
                 let ending = Ending(Arc::clone(&own));
-                runtime.block_on(async { Self::new(own, log, &builder).run().await });
+                runtime.block_on(async { Self::new(own, log, options).run().await });
                 // A DNS look-up of the store's address may still be running, and its result is not
                 // needed.
                 runtime.shutdown_background();
@@ -96,18 +106,18 @@ impl Driver {
         Ok(shared)
     }
 
-    fn new(shared: Arc<Shared>, log: Log, builder: &Builder) -> Self {
+    fn new(shared: Arc<Shared>, log: Log, options: Options) -> Self {
         let now = Instant::now();
-        let connect = builder.connect_timeout;
+        let connect = options.connect_timeout;
         Self {
             orders: shared.orders.subscribe(),
             connection: ConnectionState::open(shared.identity.address.clone(), connect, None),
             shared,
             log,
-            settings: builder.settings.clone(),
-            limits: FrameLimits::generous(&builder.settings.limits),
-            backoff: Backoff::new(builder.backoff_ms),
-            cache: Cache::new(builder.cached_max, builder.idle_ms),
+            limits: FrameLimits::generous(&options.settings.limits),
+            settings: options.settings,
+            backoff: Backoff::new(options.backoff_ms),
+            cache: Cache::new(options.cached_max, options.idle_ms),
             due: None,
             tick_at: now,
             sweep_at: now + SWEEP,
@@ -228,17 +238,17 @@ impl Driver {
             return;
         };
         match (&message, connection.link) {
-            (ToStore::Hello { .. }, None) => connection.link = Some(link),
+            (ToStore::Hello(_), None) => connection.link = Some(link),
             // After a second hello on one connection, answers to the two could not be told apart.
             // r[connect.hello-alone]
-            (ToStore::Hello { .. }, Some(_)) => {
+            (ToStore::Hello(_), Some(_)) => {
                 return self
                     .close("the store accepted the connection, but did not answer the hello");
             }
             (_, own) if own == Some(link) => {}
             _ => return, // The message belongs to an earlier connection.
         }
-        if let ToStore::Release { session, token, .. } = &message
+        if let ToStore::Release(Release { session, token, .. }) = &message
             && Log::is_on(Level::DEBUG)
         {
             let (session, token) = (session.clone(), *token);

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 use tenure_engine::Engine;
 use tenure_protocol::attributes::{Change, Value};
-use tenure_protocol::message::{AcquireRequest, WaitMode};
+use tenure_protocol::message::{AcquireRequest, Commit, Granted, Release, WaitMode};
 use tenure_protocol::{
     AttributeName, Delta, Incarnation, Link, ProcessId, Request, SessionId, Time, ToProcess,
     ToStore, Token, Version,
@@ -287,13 +287,13 @@ impl Player {
     pub(crate) async fn granted(&mut self, id: &SessionId) -> Grant {
         loop {
             match self.next().await {
-                ToProcess::Granted {
+                ToProcess::Granted(Granted {
                     session,
                     token,
                     version,
                     state,
                     ..
-                } if session == *id => {
+                }) if session == *id => {
                     return Grant {
                         token,
                         version,
@@ -314,12 +314,12 @@ impl Player {
         delta: Delta,
     ) -> Version {
         let session = id.clone();
-        self.say(ToStore::Commit {
+        self.say(ToStore::Commit(Commit {
             session,
             token,
             base,
             delta,
-        })
+        }))
         .await;
         match self.next().await {
             ToProcess::Committed { version, .. } => version,
@@ -335,14 +335,14 @@ impl Player {
         delta: Delta,
     ) {
         let session = id.clone();
-        self.say(ToStore::Release {
+        self.say(ToStore::Release(Release {
             session,
             token,
             base,
             delta,
             requeue: None,
             idle_ms: 0,
-        })
+        }))
         .await;
         loop {
             match self.next().await {

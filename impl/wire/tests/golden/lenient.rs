@@ -7,6 +7,7 @@ use super::invalid::{frame, stream};
 use super::valid::{hold, opening, other_hold, stamp, written};
 use crate::support::encode;
 use serde::Serialize;
+use tenure_protocol::message::Commit;
 use tenure_protocol::{AttributeName, Delta, SessionId, Time, ToProcess, ToStore, Token, Version};
 use tenure_wire::{CRITICAL, Fault, FaultCode, FrameLimits, FromProcess, FromStore, MORE, kind};
 
@@ -39,12 +40,12 @@ pub(crate) fn of_this_version() -> Vec<Valid> {
     for name in ["a", "b", "c"] {
         unsorted.set(AttributeName::from_static(name), None);
     }
-    let commit = FromProcess::Message(ToStore::Commit {
+    let commit = FromProcess::Message(ToStore::Commit(Commit {
         session: SessionId::from_static("s"),
         token: Token(stamp(1, 1)),
         base: Version::NONE,
         delta: unsorted,
-    });
+    }));
     let fault = FromProcess::Fault(Fault::new(FaultCode::ShuttingDown, "bye"));
     let fault_frame = encode(&fault, &FrameLimits::default());
     vec![

@@ -7,7 +7,8 @@ use crate::support::encode;
 use serde::Serialize;
 use tenure_protocol::attributes::{Change, State};
 use tenure_protocol::message::{
-    AcquireRequest, GrantRef, Limited, Reason, RecallInfo, Refusal, Revocation, WaitMode,
+    AcquireRequest, Commit, GrantRef, Granted, Limited, Reason, RecallInfo, Refusal, Release,
+    Revocation, WaitMode,
 };
 use tenure_protocol::{
     AttributeName, Delta, Incarnation, Limits, Link, ProcessId, Request, SessionId, Stamp, Ticket,
@@ -162,19 +163,23 @@ fn from_process() -> Vec<(&'static str, FromProcess)> {
 
 fn with_a_grant() -> Vec<(&'static str, ToStore)> {
     let (session, token, base) = (SESSION, token(), Version(stamp(2, 17)));
-    let release = |delta, requeue, idle_ms| ToStore::Release {
-        session: SESSION,
-        token,
-        base,
-        delta,
-        requeue,
-        idle_ms,
+    let release = |delta, requeue, idle_ms| {
+        ToStore::Release(Release {
+            session: SESSION,
+            token,
+            base,
+            delta,
+            requeue,
+            idle_ms,
+        })
     };
-    let commit = |delta| ToStore::Commit {
-        session: SESSION,
-        token,
-        base,
-        delta,
+    let commit = |delta| {
+        ToStore::Commit(Commit {
+            session: SESSION,
+            token,
+            base,
+            delta,
+        })
     };
     let busy = |inside, blocked_on| ToStore::Busy {
         session: SESSION,
@@ -293,14 +298,16 @@ fn about_processes() -> Vec<(&'static str, ToProcess)> {
 }
 
 fn grants() -> Vec<(&'static str, ToProcess)> {
-    let granted = |state, recall, give_back| ToProcess::Granted {
-        session: SESSION,
-        request: Request(70_000),
-        token: token(),
-        version: Version(stamp(3, 400)),
-        state,
-        recall,
-        give_back,
+    let granted = |state, recall, give_back| {
+        ToProcess::Granted(Granted {
+            session: SESSION,
+            request: Request(70_000),
+            token: token(),
+            version: Version(stamp(3, 400)),
+            state,
+            recall,
+            give_back,
+        })
     };
     vec![
         ("granted, unchanged", granted(State::Unchanged, None, false)),

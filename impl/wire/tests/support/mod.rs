@@ -6,7 +6,8 @@ use proptest::option;
 use proptest::prelude::*;
 use tenure_protocol::attributes::{Change, State};
 use tenure_protocol::message::{
-    AcquireRequest, GrantRef, Limited, Reason, RecallInfo, Refusal, Revocation, WaitMode,
+    AcquireRequest, Commit, GrantRef, Granted, Limited, Reason, RecallInfo, Refusal, Release,
+    Revocation, WaitMode,
 };
 use tenure_protocol::{
     AttributeName, Delta, Incarnation, Link, ProcessId, Request, SessionId, Stamp, StoreLimits,
@@ -203,12 +204,12 @@ fn to_store() -> BoxedStrategy<ToStore> {
         )),
         (session(), request()).prop_map(|(session, request)| ToStore::Cancel { session, request }),
         (session(), token(), version(), delta()).prop_map(|(session, token, base, delta)| {
-            ToStore::Commit {
+            ToStore::Commit(Commit {
                 session,
                 token,
                 base,
                 delta,
-            }
+            })
         }),
         (
             session(),
@@ -219,14 +220,14 @@ fn to_store() -> BoxedStrategy<ToStore> {
             number()
         )
             .prop_map(
-                |(session, token, base, delta, requeue, idle_ms)| ToStore::Release {
+                |(session, token, base, delta, requeue, idle_ms)| ToStore::Release(Release {
                     session,
                     token,
                     base,
                     delta,
                     requeue,
                     idle_ms,
-                }
+                })
             ),
         (session(), token(), any::<u32>(), vec(session(), 0..5)).prop_map(
             |(session, token, inside, blocked_on)| ToStore::Busy {
@@ -306,15 +307,17 @@ fn grants() -> BoxedStrategy<ToProcess> {
             any::<bool>()
         )
             .prop_map(
-                |(session, request, token, version, state, recall, give_back)| ToProcess::Granted {
-                    session,
-                    request,
-                    token,
-                    version,
-                    state,
-                    recall,
-                    give_back,
-                }
+                |(session, request, token, version, state, recall, give_back)| ToProcess::Granted(
+                    Granted {
+                        session,
+                        request,
+                        token,
+                        version,
+                        state,
+                        recall,
+                        give_back,
+                    }
+                )
             ),
         (session(), request(), ticket()).prop_map(|(session, request, ticket)| ToProcess::Queued {
             session,

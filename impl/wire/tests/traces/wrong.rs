@@ -131,6 +131,10 @@ fn granted(request: u64, token: [u64; 2]) -> Value {
     }})
 }
 
+fn acquire() -> Value {
+    json!({"Acquire": {"session": session(), "request": 1, "known": null, "patience": "Wait", "ticket": null}})
+}
+
 fn changes(value: &[u8]) -> Value {
     json!({"changes": [{"name": b"a", "value": value}]})
 }
@@ -149,9 +153,11 @@ pub(crate) const OF_STORES: &[Wrong] = wrongs! {
         "the token is lower than that of the grant before",
         |all| { let at = sent(all, "q", "Granted", 1); says(all, at, |said| said["token"] = stamp([1, 1])) };
     "grant-state": "freed-before-written", "grant.state", "the grant of q lacks the changes of p",
-        |all| { let at = sent(all, "q", "Granted", 1); says(all, at, |said| said["state"] = json!({"Full": {"changes": []}})) };
+        |all| { let at = sent(all, "q", "Granted", 1);
+            says(all, at, |said| said["state"] = json!({"Full": {"changes": []}})) };
     "grant-new-session": "ordinary", "grant.new-session", "the grant of an absent session has attributes",
-        |all| { let at = sent(all, "p", "Granted", 1); says(all, at, |said| said["state"] = json!({"Full": changes(b"x")})) };
+        |all| { let at = sent(all, "p", "Granted", 1);
+            says(all, at, |said| said["state"] = json!({"Full": changes(b"x")})) };
     "grant-names-request": "request-crosses-grant", "grant.names-request", "the grant names another request",
         |all| { let at = sent(all, "p", "Granted", 1); says(all, at, |said| said["request"] = 7.into()) };
     "grant-at-once": "ordinary", "grant.at-once", "p has to wait for a session that is free",
@@ -178,7 +184,8 @@ pub(crate) const OF_STORES: &[Wrong] = wrongs! {
         |all| { let at = sent(all, "p", "Revoked", 1); all.remove(at - 1);
             all[at - 1].insert("at_ms".to_owned(), 3_000.into()); at - 1 };
     "recall-deadline-fixed": "lease-unheard", "recall.deadline-kept", "a repeated recall states a later deadline",
-        |all| { let at = sent(all, "p", "Recall", 2); says(all, at, |said| said["notice"]["deadline_ms"] = 30_000.into()) };
+        |all| { let at = sent(all, "p", "Recall", 2);
+            says(all, at, |said| said["notice"]["deadline_ms"] = 30_000.into()) };
     "recall-revokes": "written-back", "recall.revokes",
         "the deadline passes, and the grant is not revoked for a second",
         |all| { let at = sent(all, "p", "Recall", 2); passes(all, at, 5_000) };
@@ -205,7 +212,8 @@ pub(crate) const OF_STORES: &[Wrong] = wrongs! {
         |all| { let at = sent(all, "p", "Granted", 1);
             sends_behind(all, at, "p", json!({"Refused": {"session": session(), "request": 1, "why": "Deadline"}})) };
     "deadlock-true": "deadlock-and-try", "deadlock.true", "the refusal names a wrong cycle",
-        |all| { let at = sent(all, "p", "Refused", 1); says(all, at, |said| said["why"] = json!({"Deadlock": {"cycle": [b"s"]}})) };
+        |all| { let at = sent(all, "p", "Refused", 1);
+            says(all, at, |said| said["why"] = json!({"Deadlock": {"cycle": [b"s"]}})) };
     "deadlock-found": "deadlock-and-try", "deadlock.found", "no process of the cycle is refused",
         |all| { let at = sent(all, "p", "Refused", 1); missing(all, at) };
     "connect-answers-hello": "ordinary", "connect.answers-hello", "a hello has no answer",
@@ -213,7 +221,9 @@ pub(crate) const OF_STORES: &[Wrong] = wrongs! {
     "connect-old-connection": "replaced-connection", "connect.old-connection",
         "a message on the old connection is answered there",
         |all| { let at = sent(all, "p#2", "Released", 1);
-            sends(all, at, "p", json!({"Released": {"session": session(), "token": stamp([1, 2]), "version": stamp([1, 4])}})) };
+            sends(all, at, "p", json!({"Released": {
+                "session": session(), "token": stamp([1, 2]), "version": stamp([1, 4]),
+            }})) };
     "reconnect-known": "ordinary", "reconnect.known", "the welcome does not list a valid grant",
         |all| { let at = sent(all, "p#2", "Welcome", 1); says(all, at, |said| said["holds"] = json!([])) };
     "lease-restart": "restart", "reconnect.known", "the store does not know its holder after a restart",
@@ -231,10 +241,10 @@ fn sends_behind(entries: &mut Vec<Entry>, at: usize, who: &str, message: Value) 
 pub(crate) const OF_PROCESSES: &[Wrong] = wrongs! {
     "connect-hello-first": "ordinary", "connect.hello-first", "a process requests a session before its hello",
         |all| { let at = sent(all, "p", "Hello", 1);
-            sends(all, at, "p", json!({"Acquire": {"session": session(), "request": 1, "known": null, "patience": "Wait", "ticket": null}})) };
+            sends(all, at, "p", acquire()) };
     "connect-hello-alone": "ordinary", "connect.hello-alone", "a process requests a session before the welcome",
         |all| { let at = sent(all, "p", "Hello", 1);
-            sends_behind(all, at, "p", json!({"Acquire": {"session": session(), "request": 1, "known": null, "patience": "Wait", "ticket": null}})) };
+            sends_behind(all, at, "p", acquire()) };
     "connect-link-rises": "replaced-connection", "connect.link-rises",
         "the second connection has the link number of the first",
         |all| { let at = sent(all, "p#2", "Hello", 1); says(all, at, |said| said["link"]["number"] = 1.into()) };
@@ -248,8 +258,10 @@ pub(crate) const OF_PROCESSES: &[Wrong] = wrongs! {
     "recall-keeps-until-out": "freed-before-written", "recall.keeps-until-out",
         "the grant is released while a thread is inside",
         |all| { let at = sent(all, "p", "Busy", 1);
-            sends_behind(all, at, "p", json!({"Release": {"session": session(), "token": stamp([1, 2]), "base": stamp([0, 0]),
-                "delta": {"changes": []}, "requeue": null, "idle_ms": 0}})) };
+            sends_behind(all, at, "p", json!({"Release": {
+                "session": session(), "token": stamp([1, 2]), "base": stamp([0, 0]),
+                "delta": {"changes": []}, "requeue": null, "idle_ms": 0,
+            }})) };
     "release-whole": "freed-before-written", "release.whole", "the release lacks a thread's changes",
         |all| { let at = sent(all, "p", "Release", 1); says(all, at, |said| said["delta"] = json!({"changes": []})) };
     "gate-requeues": "recall-overtakes-grant", "gate.requeues", "a thread waits, but the release carries no request",
@@ -264,7 +276,8 @@ pub(crate) const OF_PROCESSES: &[Wrong] = wrongs! {
     "grant-returns-unasked": "ordinary", "grant.returns-unasked", "a grant that was not requested is not released",
         |all| { let at = sent(all, "p", "Acquire", 1); all.truncate(at);
             let mut come = all[at - 1].clone(); come.retain(|key, _| ["at_ms", "who", "at"].contains(&key.as_str()));
-            come.insert("way".to_owned(), "<".into()); come.insert("item".to_owned(), json!({"Message": granted(7, OTHER)}));
+            come.insert("way".to_owned(), "<".into());
+            come.insert("item".to_owned(), json!({"Message": granted(7, OTHER)}));
             encode(&mut come); all.pop(); all.push(come); at - 1 };
     "queue-keeps-ticket": "lease-unheard", "queue.keeps-ticket", "a request is repeated without its ticket",
         |all| { let at = sent(all, "q", "Acquire", 2); says(all, at, |said| said["ticket"] = Value::Null) };
@@ -280,7 +293,8 @@ pub(crate) const OF_PROCESSES: &[Wrong] = wrongs! {
         |all| { let at = sent(all, "q", "Commit", 1); says(all, at, |said| said["delta"] = changes(b"never")) };
     "commit-told": "read-bumps-token", "commit.told",
         "a thread receives the answer that its changes are durable before the store has sent it",
-        |all| { let at = sent(all, "p", "Commit", 1) + 1; tells(all, at, ("p", 1), json!({"told": "committed", "version": [1, 3]})) };
+        |all| { let at = sent(all, "p", "Commit", 1) + 1;
+            tells(all, at, ("p", 1), json!({"told": "committed", "version": [1, 3]})) };
     "reconnect-names-holds": "ordinary", "reconnect.names-holds", "a hello does not list a grant of the process",
         |all| { let at = sent(all, "p#2", "Hello", 1); says(all, at, |said| said["holds"] = json!([])) };
     "reconnect-names-waits": "restart", "reconnect.names-waits", "a hello does not list a waiting request",
@@ -295,12 +309,15 @@ pub(crate) const OF_PROCESSES: &[Wrong] = wrongs! {
             own["item"] = json!({"Message": {"Destroy": {"session": b"t", "token": stamp([1, 3])}}});
             encode(&mut own); all.insert(at + 1, own); at + 1 };
     "thread-needs-grant": "ordinary", "thread.needs-grant", "a thread enters before the grant has come",
-        |all| { let at = sent(all, "p", "Acquire", 1) + 1; tells(all, at, ("p", 1), json!({"told": "locked", "token": [1, 2], "values": {}})) };
+        |all| { let at = sent(all, "p", "Acquire", 1) + 1;
+            tells(all, at, ("p", 1), json!({"told": "locked", "token": [1, 2], "values": {}})) };
     "thread-one-per-attribute": "unlock-by-stranger", "thread.one-per-attribute",
         "two threads have locked the same attribute",
-        |all| { let at = thread(all, "p", "lock", 2) + 1; tells(all, at, ("p", 2), json!({"told": "locked", "token": [1, 2], "values": {}})) };
+        |all| { let at = thread(all, "p", "lock", 2) + 1;
+            tells(all, at, ("p", 2), json!({"told": "locked", "token": [1, 2], "values": {}})) };
     "thread-stranger": "unlock-by-stranger", "thread.stranger", "a thread unlocks an attribute that it has not locked",
-        |all| { let at = thread(all, "p", "refused", 1); all.remove(at); tells(all, at, ("p", 2), json!({"told": "done"})) };
+        |all| { let at = thread(all, "p", "refused", 1);
+            all.remove(at); tells(all, at, ("p", 2), json!({"told": "done"})) };
     "thread-sees-state": "ordinary", "thread.sees-state", "a thread does not see the changes of the last thread",
         |all| { let at = thread(all, "p", "locked", 2); all[at].insert("values".to_owned(), json!({})); at };
     "thread-ends-once": "ordinary", "thread.ends-once", "a thread receives two grants for one request",
@@ -311,7 +328,8 @@ pub(crate) const OF_PROCESSES: &[Wrong] = wrongs! {
         |all| { let at = thread(all, "p", "lost", 2); all[at] = all[at].clone();
             all[at].insert("told".to_owned(), "done".into()); all[at].remove("why"); at };
     "lease-goodbye-last": "ordinary", "lease.goodbye-last", "a process sends a message after its goodbye",
-        |all| { let at = sent(all, "p#2", "Goodbye", 1); sends_behind(all, at, "p#2", json!({"KeepAlive": {"sent": 3_000}})) };
+        |all| { let at = sent(all, "p#2", "Goodbye", 1);
+            sends_behind(all, at, "p#2", json!({"KeepAlive": {"sent": 3_000}})) };
     "fence-token-shown": "ordinary", "fence.token-shown", "a thread sees a wrong token",
         |all| { let at = thread(all, "p", "locked", 1); all[at].insert("token".to_owned(), json!([1, 9])); at };
     "deadlock-blocked-on": "deadlock-and-try", "deadlock.blocked-on",
@@ -323,7 +341,10 @@ pub(crate) const OF_PROCESSES: &[Wrong] = wrongs! {
             all[at].insert("diagnostic".to_owned(), "{0: h'73'}".into()); all[at].remove("item"); at };
     "wire-wrong-side": "ordinary", "wire.wrong-side", "a process sends a message that only stores send",
         |all| { let at = sent(all, "p", "Acquire", 1); let welcome = sent(all, "p", "Welcome", 1);
-            for key in ["hex", "diagnostic"] { let own = all[welcome][key].clone(); all[at].insert(key.to_owned(), own); }
+            for key in ["hex", "diagnostic"] {
+                let own = all[welcome][key].clone();
+                all[at].insert(key.to_owned(), own);
+            }
             all[at].remove("item"); at };
 };
 

@@ -114,7 +114,9 @@ impl Exploration {
             .init_states()
             .into_iter()
             .find(|state| self.id(state) == Some(id))
-            .unwrap_or_else(|| panic!("the model is not deterministic: initial state {id} is not among its initial states now"))
+            .unwrap_or_else(|| {
+                panic!("the model is not deterministic: initial state {id} is not among its initial states now")
+            })
     }
 
     fn step<M: FairModel>(&self, model: &M, state: M::State, id: u32) -> Step<M::State, M::Action> {

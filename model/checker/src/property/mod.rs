@@ -5,10 +5,9 @@
 //! property names the rule that it follows.
 
 mod always;
+mod conditions;
 mod scope;
 mod sometimes;
-
-pub(crate) use always::{broken_in_process, broken_in_store};
 
 use crate::system::{Model, PROCESSES, SESSIONS, System};
 use crate::universe::Universe;

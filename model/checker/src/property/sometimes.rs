@@ -1,12 +1,13 @@
 //! Reachability properties: the races that some state must show. Without them, a model in which nothing happens would
 //! pass.
 
+use super::conditions::*;
 use super::scope::*;
 use super::{Checked, Kind};
-use crate::system::{Model, PROCESSES, System};
-use tenure_protocol::message::{Limited, Reason, Refusal, ToProcess, ToStore, WaitMode};
+use crate::system::PROCESSES;
+use tenure_protocol::message::{Granted, Limited, Reason, Refusal, ToProcess};
 use tenure_protocol::process::{Connection, Phase};
-use tenure_protocol::store::{Input, Output, Place, Stopping};
+use tenure_protocol::store::Stopping;
 use tenure_protocol::{Hook, Stamp};
 
 macro_rules! sometimes {
@@ -75,10 +76,10 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             |_, state| is_under_way(state, |message| {
                 matches!(
                     message,
-                    ToProcess::Granted {
+                    ToProcess::Granted(Granted {
                         state: tenure_protocol::attributes::State::Unchanged,
                         ..
-                    }
+                    })
                 )
             })
         ),
@@ -95,10 +96,10 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             |_, state| is_under_way(state, |message| {
                 matches!(
                     message,
-                    ToProcess::Granted {
+                    ToProcess::Granted(Granted {
                         state: tenure_protocol::attributes::State::Delta(_),
                         ..
-                    }
+                    })
                 )
             })
         ),
@@ -111,10 +112,10 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             |_, state| is_under_way(state, |message| {
                 matches!(
                     message,
-                    ToProcess::Granted {
+                    ToProcess::Granted(Granted {
                         state: tenure_protocol::attributes::State::Full(_),
                         ..
-                    }
+                    })
                 )
             })
         ),
@@ -593,126 +594,4 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             })
         ),
     ]
-}
-
-fn recalled_for_nobody<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
-    let machine = &state.store.machine;
-    let is_connected = |place: &Place| machine.is_connected(&place.process);
-    sessions(state).any(|(_, session)| {
-        let recall = session.recall();
-        recall.is_some_and(|recall| recall.reason == Reason::Wait)
-            && !session.lock().waiters().any(is_connected)
-    })
-}
-
-fn granted_at_once<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
-    state.each_wire().any(|(index, wire)| {
-        wire.down.iter().any(|(_, message)| {
-            let ToProcess::Granted {
-                session, request, ..
-            } = message
-            else {
-                return false;
-            };
-            let side = state.processes[index].as_ref();
-            let machine = side.and_then(|side| side.machine.as_ref());
-            let client = machine.and_then(|machine| machine.session(session));
-            let is_queued = |(_, other): &(_, ToProcess)| {
-                matches!(other, ToProcess::Queued { request: queued, .. } if queued == request)
-            };
-            client.is_some_and(|client| {
-                matches!(client.phase(), Phase::Wanted { request: own, ticket: None, .. } if own == request)
-            }) && !wire.down.iter().any(is_queued)
-        })
-    })
-}
-
-/// Returns whether the next message is a hello whose answer leaves before an earlier update is durable.
-fn welcome_overtakes<H: Hook>(model: &Model<H>, state: &System<H>) -> bool {
-    let side = &state.store;
-    !side.updates.is_empty()
-        && state.each_wire().any(|(index, wire)| {
-            let Some((link, Some(message @ ToStore::Hello { .. }))) = wire.up.first() else {
-                return false;
-            };
-            let input = Input::Message {
-                process: PROCESSES[index].clone(),
-                link: *link,
-                message: message.clone(),
-            };
-            let mut out = Vec::new();
-            let mut machine = side.machine.clone();
-            machine.step(model.universe.now().0, input, &mut out);
-            let Some(Output::Send {
-                process,
-                link,
-                message,
-            }) = out.into_iter().next()
-            else {
-                return false; // An earlier output of the step holds it back.
-            };
-            let is_welcome = matches!(message, ToProcess::Welcome { .. });
-            let mut barrier = side.barrier.clone();
-            is_welcome && barrier.hold(None, (process, link, message)).is_some()
-        })
-}
-
-fn reused<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
-    clients(state).any(|(index, _, client)| {
-        let is_silent = state
-            .each_wire()
-            .all(|(own, wire)| own != index || (wire.up.is_empty() && wire.down.is_empty()));
-        let is_changed = client.slots().iter().any(|slot| slot.is_dirty);
-        is_silent
-            && is_changed
-            && client.grant().is_some_and(|grant| grant.recall.is_none())
-            && client.inside() > 0
-    })
-}
-
-fn recall_crosses_release<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
-    state.each_wire().any(|(_, wire)| {
-        wire.down.iter().any(|(_, down)| {
-            let ToProcess::Recall { hold, .. } = down else { return false };
-            wire.up.iter().any(|(_, up)| matches!(up, Some(ToStore::Release { token, .. }) if *token == hold.token))
-        })
-    })
-}
-
-/// Returns whether the store has granted a try the session that another process has just released.
-fn try_gets_kept_grant<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
-    sessions(state).any(|(id, session)| {
-        let holder = session.lock().holders().first();
-        let Some(place) = holder.filter(|place| place.wait_mode == WaitMode::Try) else {
-            return false;
-        };
-        state.each_wire().any(|(index, wire)| {
-            let is_released = |(_, message): &(_, ToProcess)| {
-                matches!(message, ToProcess::Released { session, version: Some(_), .. } if session == id)
-            };
-            PROCESSES[index] != place.process && wire.down.iter().any(is_released)
-        })
-    })
-}
-
-fn request_crosses_grant<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
-    state.each_wire().any(|(_, wire)| {
-        wire.down.iter().any(|(_, down)| {
-            let ToProcess::Granted { request, .. } = down else {
-                return false;
-            };
-            wire.up.iter().any(
-                |(_, up)| matches!(up, Some(ToStore::Acquire(acquire)) if acquire.request == *request),
-            )
-        })
-    })
-}
-
-fn grant_crosses_cancel<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
-    state.each_wire().any(|(_, wire)| {
-        wire.down.iter().any(|(_, down)| {
-            let ToProcess::Granted { request, .. } = down else { return false };
-            wire.up.iter().any(|(_, up)| matches!(up, Some(ToStore::Cancel { request: other, .. }) if other == request))
-        })
-    })
 }

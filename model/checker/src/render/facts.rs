@@ -106,24 +106,26 @@ pub fn differences<H: Hook>(before: &System<H>, after: &System<H>) -> Vec<String
     changed.into_iter().filter_map(line).collect()
 }
 
-/// Writes a state: each place with its facts below it.
-pub(crate) fn show<H: Hook>(state: &System<H>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let mut last = None;
-    for Fact { place, what, value } in facts(state) {
-        if last.as_ref() != Some(&place) {
-            let space = if last.is_none() { "" } else { "\n" };
-            write!(f, "{space}{place}")?;
+/// Writes each place with its facts below it.
+impl<H: Hook> fmt::Debug for System<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut last = None;
+        for Fact { place, what, value } in facts(self) {
+            if last.as_ref() != Some(&place) {
+                let space = if last.is_none() { "" } else { "\n" };
+                write!(f, "{space}{place}")?;
+            }
+            if what.is_empty() {
+                write!(f, ": {value}")?;
+            } else {
+                write!(f, "\n    {what}: {value}")?;
+            }
+            last = Some(place);
         }
-        if what.is_empty() {
-            write!(f, ": {value}")?;
-        } else {
-            write!(f, "\n    {what}: {value}")?;
+        match self.violation {
+            Some(violation) => write!(f, "\nviolation in the last step: {violation:?}"),
+            None => Ok(()),
         }
-        last = Some(place);
-    }
-    match state.violation {
-        Some(violation) => write!(f, "\nviolation in the last step: {violation:?}"),
-        None => Ok(()),
     }
 }
 
@@ -515,12 +517,12 @@ fn awaited(step: Do) -> String {
 
 fn up_name(message: &ToStore) -> &'static str {
     match message {
-        ToStore::Hello { .. } => "Hello",
+        ToStore::Hello(_) => "Hello",
         ToStore::KeepAlive { .. } => "KeepAlive",
         ToStore::Acquire(_) => "Acquire",
         ToStore::Cancel { .. } => "Cancel",
-        ToStore::Commit { .. } => "Commit",
-        ToStore::Release { .. } => "Release",
+        ToStore::Commit(_) => "Commit",
+        ToStore::Release(_) => "Release",
         ToStore::Busy { .. } => "Busy",
         ToStore::Destroy { .. } => "Destroy",
         ToStore::Rename { .. } => "Rename",
@@ -532,7 +534,7 @@ fn down_name(message: &ToProcess) -> &'static str {
     match message {
         ToProcess::Welcome { .. } => "Welcome",
         ToProcess::Alive { .. } => "Alive",
-        ToProcess::Granted { .. } => "Granted",
+        ToProcess::Granted(_) => "Granted",
         ToProcess::Queued { .. } => "Queued",
         ToProcess::Recall { .. } => "Recall",
         ToProcess::Committed { .. } => "Committed",

@@ -14,13 +14,13 @@ mod opening;
 mod renderer;
 mod words;
 
-pub(crate) use facts::show;
 pub use facts::{Fact, differences, facts};
 
 use crate::chart::Chart;
 use crate::check::Counterexample;
 use crate::property::{self, Kind};
-use crate::replay::{ReplayError, find_property, run, universe_of};
+use crate::replay::error::ReplayError;
+use crate::replay::run::{find_property, run, universe_of};
 use crate::system::event::StepEvents;
 use crate::system::{Action, Model, PROCESSES, SESSIONS, System, THREADS_MAX};
 use renderer::Renderer;

@@ -339,7 +339,14 @@ impl<'a, H: Hook> Renderer<'a, H> {
     /// Adds the beginning or end of a grant at the store, when no message under way shows it.
     fn holders(&mut self, before: &System<H>, told: &StepEvents<H>) {
         let has_sent = |process: &tenure_protocol::ProcessId| {
-            told.events.iter().any(|event| matches!(event, TraceEvent::SentDown { process: index, is_under_way: true, .. } if PROCESSES[*index] == *process))
+            told.events.iter().any(|event| match event {
+                TraceEvent::SentDown {
+                    process: index,
+                    is_under_way,
+                    ..
+                } => *is_under_way && PROCESSES[*index] == *process,
+                _ => false,
+            })
         };
         for id in &SESSIONS[..usize::from(self.model.universe.sessions)] {
             let holder = |state: &System<H>| {

@@ -4,7 +4,8 @@
 
 use tenure_protocol::attributes::{Change, State};
 use tenure_protocol::message::{
-    AcquireRequest, GrantRef, Limited, Reason, RecallInfo, Refusal, Revocation, WaitMode,
+    AcquireRequest, Commit, GrantRef, Granted, Hello, Limited, Reason, RecallInfo, Refusal,
+    Release, Revocation, WaitMode,
 };
 use tenure_protocol::process::{Answer, Call, Names, Poison};
 use tenure_protocol::{Delta, SessionId, ToProcess, ToStore, Update, Value};
@@ -40,37 +41,37 @@ impl Words {
 
     pub(super) fn to_store(self, message: &ToStore) -> String {
         match message {
-            ToStore::Hello {
+            ToStore::Hello(Hello {
                 incarnation,
                 holds,
                 waits,
                 ..
-            } => self.hello(incarnation.0, holds, waits),
+            }) => self.hello(incarnation.0, holds, waits),
             ToStore::KeepAlive { .. } => "KeepAlive".to_owned(),
             ToStore::Acquire(acquire) => format!("Acquire{}", self.acquire_request(acquire)),
             ToStore::Cancel { session, request } => {
                 format!("Cancel{} r{request}", self.of(session))
             }
-            ToStore::Commit {
+            ToStore::Commit(Commit {
                 session,
                 token,
                 base,
                 delta,
-            } => {
+            }) => {
                 format!(
                     "Commit{} #{token} {} onto v{base}",
                     self.of(session),
                     changes(delta)
                 )
             }
-            ToStore::Release {
+            ToStore::Release(Release {
                 session,
                 token,
                 base,
                 delta,
                 requeue,
                 ..
-            } => {
+            }) => {
                 let changed = match delta.is_empty() {
                     true => ", nothing changed".to_owned(),
                     false => format!(" {} onto v{base}", changes(delta)),
@@ -190,7 +191,7 @@ impl Words {
             ToProcess::LeaseEnded => "LeaseEnded".to_owned(),
             ToProcess::Superseded => "Superseded".to_owned(),
             ToProcess::Full => "Full".to_owned(),
-            ToProcess::Granted { .. } => self.granted(message),
+            ToProcess::Granted(_) => self.granted(message),
             ToProcess::Queued {
                 session,
                 request,
@@ -295,7 +296,7 @@ impl Words {
     }
 
     fn granted(self, message: &ToProcess) -> String {
-        let ToProcess::Granted {
+        let ToProcess::Granted(Granted {
             session,
             request,
             token,
@@ -303,7 +304,7 @@ impl Words {
             state,
             recall,
             give_back,
-        } = message
+        }) = message
         else {
             return String::new();
         };

@@ -5,6 +5,7 @@ use super::Step;
 use super::place::{EPOCH, Place};
 use super::say::{hellos, says};
 use crate::system::{PROCESSES, SESSIONS};
+use tenure_protocol::message::{Commit, Release};
 use tenure_protocol::store::{Input, Timer};
 use tenure_protocol::{Link, ProcessId, SessionId, ToStore};
 
@@ -125,11 +126,11 @@ pub(super) fn session_of(message: &ToStore) -> &SessionId {
     match message {
         ToStore::Acquire(acquire) => &acquire.session,
         ToStore::Cancel { session, .. }
-        | ToStore::Commit { session, .. }
-        | ToStore::Release { session, .. }
+        | ToStore::Commit(Commit { session, .. })
+        | ToStore::Release(Release { session, .. })
         | ToStore::Busy { session, .. }
         | ToStore::Destroy { session, .. }
         | ToStore::Rename { session, .. } => session,
-        ToStore::Hello { .. } | ToStore::KeepAlive { .. } | ToStore::Goodbye => &SESSIONS[0],
+        ToStore::Hello(_) | ToStore::KeepAlive { .. } | ToStore::Goodbye => &SESSIONS[0],
     }
 }

@@ -9,7 +9,7 @@ use super::place::Place;
 use crate::system::{ATTRIBUTES, Action, Model, PROCESSES, SESSIONS, StoreSide, System};
 use std::collections::BTreeMap;
 use tenure_protocol::attributes::Change;
-use tenure_protocol::message::{AcquireRequest, WaitMode};
+use tenure_protocol::message::{AcquireRequest, Granted, Hello, Release, WaitMode};
 use tenure_protocol::renumber::Numbers;
 use tenure_protocol::store::{Input, Output};
 use tenure_protocol::{
@@ -75,14 +75,14 @@ impl Follower {
                 existing: false,
             };
             let granted = say(&mut self.place, ToStore::Acquire(acquire));
-            let release = ToStore::Release {
+            let release = ToStore::Release(Release {
                 session,
                 token: token_of(&granted),
                 base: Version::NONE,
                 delta: beginning(model.universe.attributes),
                 requeue: None,
                 idle_ms: 0,
-            };
+            });
             let released = say(&mut self.place, release);
             let theirs = Stamp {
                 epoch: 1,
@@ -182,13 +182,13 @@ fn said(process: &ProcessId, link: Link, message: ToStore) -> Input {
 }
 
 fn hello(link: Link) -> ToStore {
-    ToStore::Hello {
+    ToStore::Hello(Hello {
         minor: tenure_protocol::MINOR,
         incarnation: link.incarnation,
         sent: Time::ZERO,
         holds: Vec::new(),
         waits: Vec::new(),
-    }
+    })
 }
 
 /// Returns the attributes that a session of the model has at the beginning.
@@ -210,7 +210,7 @@ fn answers(outputs: &[Output]) -> impl Iterator<Item = &ToProcess> {
 
 fn token_of(outputs: &[Output]) -> Token {
     let token = answers(outputs).find_map(|message| match message {
-        ToProcess::Granted { token, .. } => Some(*token),
+        ToProcess::Granted(Granted { token, .. }) => Some(*token),
         _ => None,
     });
     token.expect("the maker asks for a free session, which the store grants at once")

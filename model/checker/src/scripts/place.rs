@@ -2,6 +2,7 @@
 
 use crate::system::{PROCESSES, PROCESSES_MAX};
 use std::collections::BTreeSet;
+use tenure_protocol::message::{Commit, Granted, Hello, Release};
 use tenure_protocol::store::{Input, Output, Timer};
 use tenure_protocol::{
     Incarnation, Limits, Link, ProcessId, Records, Request, Settings, Stamp, StoreMachine,
@@ -163,9 +164,9 @@ impl Place {
     fn note(&mut self, process: usize, link: Link, message: &ToStore) {
         let side = &mut self.sides[process];
         match message {
-            ToStore::Hello {
+            ToStore::Hello(Hello {
                 incarnation, waits, ..
-            } => {
+            }) => {
                 let last = waits.iter().map(|acquire| acquire.request.0).max();
                 side.last_request = side.last_request.max(last.unwrap_or(0));
                 if side.incarnation <= incarnation.0 {
@@ -178,10 +179,10 @@ impl Place {
             ToStore::Acquire(acquire) => {
                 side.last_request = side.last_request.max(acquire.request.0);
             }
-            ToStore::Release {
+            ToStore::Release(Release {
                 requeue: Some(request),
                 ..
-            } => side.last_request = side.last_request.max(request.0),
+            }) => side.last_request = side.last_request.max(request.0),
             _ => {}
         }
     }
@@ -203,16 +204,15 @@ impl Place {
             stamp == Stamp::default() || self.sides.iter().any(|side| side.told.contains(&stamp))
         };
         match message {
-            ToStore::Hello { holds, waits, .. } => {
+            ToStore::Hello(Hello { holds, waits, .. }) => {
                 holds.iter().all(|hold| told(hold.token.0))
                     && waits
                         .iter()
                         .all(|acquire| acquire.ticket.is_none_or(|ticket| told(ticket.0)))
             }
             ToStore::Acquire(acquire) => acquire.ticket.is_none_or(|ticket| told(ticket.0)),
-            ToStore::Commit { token, base, .. } | ToStore::Release { token, base, .. } => {
-                told(token.0) && told(base.0)
-            }
+            ToStore::Commit(Commit { token, base, .. })
+            | ToStore::Release(Release { token, base, .. }) => told(token.0) && told(base.0),
             ToStore::Busy { token, .. }
             | ToStore::Destroy { token, .. }
             | ToStore::Rename { token, .. } => told(token.0),
@@ -315,7 +315,7 @@ impl Side {
             return;
         }
         match message {
-            ToProcess::Granted { token, version, .. } => {
+            ToProcess::Granted(Granted { token, version, .. }) => {
                 self.told.extend([token.0, version.0]);
             }
             ToProcess::Queued { ticket, .. } => {

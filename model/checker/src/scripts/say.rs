@@ -3,7 +3,7 @@
 use super::place::Place;
 use crate::system::{ATTRIBUTES, PROCESSES, SESSIONS};
 use tenure_protocol::attributes::Change;
-use tenure_protocol::message::{AcquireRequest, GrantRef, WaitMode};
+use tenure_protocol::message::{AcquireRequest, Commit, GrantRef, Hello, Release, WaitMode};
 use tenure_protocol::{
     Delta, Incarnation, Link, Request, SessionId, Time, ToStore, Token, Value, Version,
 };
@@ -17,13 +17,13 @@ fn delta(value: &'static str) -> Delta {
 }
 
 fn hello(incarnation: Incarnation, holds: Vec<GrantRef>, waits: Vec<AcquireRequest>) -> ToStore {
-    ToStore::Hello {
+    ToStore::Hello(Hello {
         minor: tenure_protocol::MINOR,
         incarnation,
         sent: Time(1),
         holds,
         waits,
-    }
+    })
 }
 
 /// Returns the grants and the waits of a process.
@@ -219,14 +219,14 @@ fn version(place: &Place, id: &SessionId) -> Version {
 }
 
 fn release(id: &SessionId, token: Token, base: Version, requeue: Option<Request>) -> ToStore {
-    ToStore::Release {
+    ToStore::Release(Release {
         session: id.clone(),
         token,
         base,
         delta: delta("released"),
         requeue,
         idle_ms: 0,
-    }
+    })
 }
 
 fn holder(
@@ -251,24 +251,26 @@ fn holder(
         let requeue = Some(place.sides[process].next_request());
         say("release and ask again", release(id, token, base, requeue));
         say("busy", busy(vec![]));
-        let commit = |base| ToStore::Commit {
-            session: id.clone(),
-            token,
-            base,
-            delta: delta("committed"),
+        let commit = |base| {
+            ToStore::Commit(Commit {
+                session: id.clone(),
+                token,
+                base,
+                delta: delta("committed"),
+            })
         };
         say("commit", commit(base));
         if base != Version::NONE {
             say("commit to an older version", commit(Version::NONE));
         }
-        let unchanged = ToStore::Release {
+        let unchanged = ToStore::Release(Release {
             session: session.clone(),
             token,
             base,
             delta: Delta::default(),
             requeue: None,
             idle_ms: 0,
-        };
+        });
         say("release unchanged", unchanged);
         say(
             "destroy",
@@ -298,12 +300,12 @@ fn stranger(
 ) {
     let (session, base) = (id.clone(), version(place, id));
     let requeue = Some(place.sides[process].next_request());
-    let commit = ToStore::Commit {
+    let commit = ToStore::Commit(Commit {
         session: session.clone(),
         token,
         base,
         delta: delta("lost"),
-    };
+    });
     say(&format!("commit{under}"), commit);
     say(&format!("release{under}"), release(id, token, base, None));
     say(

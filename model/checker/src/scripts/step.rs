@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use tenure_protocol::message::{AcquireRequest, GrantRef, WaitMode};
+use tenure_protocol::message::{AcquireRequest, Commit, GrantRef, Hello, Release, WaitMode};
 use tenure_protocol::store::{Input, Timer};
 use tenure_protocol::{Delta, Link, ProcessId, Stamp, ToStore};
 
@@ -165,7 +165,7 @@ impl Step {
     fn said(message: &ToStore) -> Self {
         let mut step = Self::default();
         let (session, token) = match message {
-            ToStore::Hello { holds, waits, .. } => {
+            ToStore::Hello(Hello { holds, waits, .. }) => {
                 step.what = "connect".into();
                 step.holds = holds.iter().map(Self::hold).collect();
                 step.waits = waits
@@ -187,24 +187,24 @@ impl Step {
                 (step.what, step.request) = ("cancel".into(), Some(request.0));
                 (session, None)
             }
-            ToStore::Commit {
+            ToStore::Commit(Commit {
                 session,
                 token,
                 base,
                 delta,
-            } => {
+            }) => {
                 (step.what, step.base, step.set) =
                     ("commit".into(), Some(pair(base.0)), set(delta));
                 (session, Some(token))
             }
-            ToStore::Release {
+            ToStore::Release(Release {
                 session,
                 token,
                 base,
                 delta,
                 requeue,
                 ..
-            } => {
+            }) => {
                 (step.what, step.base, step.set) =
                     ("release".into(), Some(pair(base.0)), set(delta));
                 step.requeue = requeue.map(|request| request.0);

@@ -4,7 +4,7 @@ use super::act::{Act, session_of};
 use super::place::{Lead, Place, index};
 use crate::system::{PROCESSES, SESSIONS};
 use serde::{Deserialize, Serialize};
-use tenure_protocol::message::{Reason, WaitMode};
+use tenure_protocol::message::{Granted, Reason, WaitMode};
 use tenure_protocol::store::{Input, Output, Timer};
 use tenure_protocol::{SessionId, ToProcess, Version};
 
@@ -145,9 +145,9 @@ fn answer(message: &ToProcess) -> String {
         text[..end.unwrap_or(text.len())].to_owned()
     };
     match message {
-        ToProcess::Granted {
+        ToProcess::Granted(Granted {
             recall: Some(_), ..
-        } => "Granted, recalled".to_owned(),
+        }) => "Granted, recalled".to_owned(),
         ToProcess::Refused { why, .. } => format!("Refused ({})", word(&format!("{why:?}"))),
         ToProcess::Revoked { why, .. } => format!("Revoked ({})", word(&format!("{why:?}"))),
         ToProcess::Released { version: None, .. } => "Released without a version".to_owned(),

@@ -61,7 +61,8 @@ const INSIDE: [(&str, &str); 19] = [
 ];
 const LIMITS: &str =
     "needs a value beyond the limits of the target: limit/write/* is played with --limits";
-const AWAY: &str = "no message tells that a process has no connection: the cases queue/passed-by and recall/for-nobody show what comes of it";
+const AWAY: &str = "no message tells that a process has no connection: \
+                    the cases queue/passed-by and recall/for-nobody show what comes of it";
 const OPERATOR: &str = "needs a store that stops, or a full disk: the suite has no hand in either";
 const BY_HAND: &str =
     "asks only for an existing session, which a script cannot say: exists/* are written by hand";

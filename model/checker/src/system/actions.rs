@@ -1,6 +1,9 @@
 //! The actions of the model: everything that can happen in a state.
 
-use super::{Model, PROCESSES, PROCESSES_MAX, SESSIONS, System, session_index, thread_id};
+use super::{
+    Model, PROCESSES, PROCESSES_MAX, ProcessTimer, SESSIONS, StoreTimer, System, session_index,
+    thread_id,
+};
 use serde::{Deserialize, Serialize};
 use tenure_protocol::Hook;
 use tenure_protocol::process::{Connection, Timer as OfProcess};
@@ -51,42 +54,6 @@ pub enum Action {
     ProcessTimer { process: u8, timer: ProcessTimer },
     /// Time passes by one on the store's clock, and by these steps, 0 to 2, on the clocks of the processes.
     Tick { clocks: [u8; PROCESSES_MAX] },
-}
-
-/// A timer of the store.
-#[allow(missing_docs)] // The names of the fields say it; all count from 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum StoreTimer {
-    /// The lease of a process ends.
-    Lease { process: u8 },
-    /// A recall is repeated.
-    Remind { session: u8 },
-    /// A recall's deadline passes.
-    Revoke { session: u8 },
-    /// A process has waited too long.
-    Wait { session: u8, process: u8 },
-    /// The time to live of an unused session ends.
-    Expire { session: u8 },
-}
-
-/// A timer of a process.
-#[allow(missing_docs)] // The names of the fields say it; all count from 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum ProcessTimer {
-    /// The lease of the process ends.
-    Lease,
-    /// A keep-alive is due.
-    KeepAlive,
-    /// A keep-alive has waited too long for its answer.
-    Silent,
-    /// The hello is sent again.
-    ResendHello,
-    /// The unanswered message of a session is sent again.
-    Resend { session: u8 },
-    /// The process gives a recalled grant up.
-    Late { session: u8 },
-    /// A thread has waited too long.
-    Wait { session: u8, thread: u8 },
 }
 
 impl StoreTimer {
@@ -168,7 +135,7 @@ impl ProcessTimer {
 }
 
 impl<H: Hook> Model<H> {
-    pub(super) fn list_actions(&self, state: &System<H>, actions: &mut Vec<Action>) {
+    pub(crate) fn list_actions(&self, state: &System<H>, actions: &mut Vec<Action>) {
         for (index, process) in state.each_process() {
             self.list_threads(index, process, actions);
             self.list_life(index, state, actions);

@@ -8,7 +8,7 @@ use tenure_protocol::{Hook, ToProcess, ToStore};
 impl<H: Hook> Model<H> {
     /// Returns the promise of fairness. There is a class for each thread, each direction of each channel, each
     /// connection and each timer.
-    pub(super) fn class_of(&self, state: &System<H>, action: Action) -> Class {
+    pub(crate) fn class_of(&self, state: &System<H>, action: Action) -> Class {
         let by_process = |base: u8, process: u8| Class::Fair(base + process);
         match action {
             Action::Thread { process, thread } => self.class_of_thread(state, process, thread),

@@ -17,6 +17,7 @@ mod fairness;
 mod label;
 mod memo;
 mod number;
+mod part;
 mod player;
 mod scope;
 mod shared;
@@ -24,23 +25,21 @@ mod stage;
 mod start;
 mod successor;
 mod symmetry;
+pub(crate) mod timer;
 mod watch;
 
-pub use actions::{Action, ProcessTimer, StoreTimer};
+pub use actions::Action;
 pub use canonical::Numbered;
 pub use shared::Shared;
+pub use timer::{ProcessTimer, StoreTimer};
 pub use watch::Violation;
 
-use crate::explore::FairModel;
-use crate::graph::Class;
-use crate::property;
 use crate::universe::Universe;
 use app::{Do, Thread};
 use std::fmt::Debug;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use tenure_protocol::process::Connection;
-use tenure_protocol::renumber::Numbers;
 use tenure_protocol::store::DurabilityBarrier;
 use tenure_protocol::{
     AttributeName, Hook, Link, ProcessId, ProcessMachine, Records, SessionId, Settings, Stamp,
@@ -192,12 +191,6 @@ impl<H> System<H> {
     }
 }
 
-impl<H: Hook> Debug for System<H> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        crate::render::show(self, f)
-    }
-}
-
 impl<H: Hook> System<H> {
     /// Returns the connection of a process, as the process sees it.
     pub(crate) fn link(&self, index: usize) -> Option<Link> {
@@ -254,53 +247,6 @@ impl<H: Hook> Model<H> {
     }
 }
 
-impl<H: Hook> Numbered for StoreSide<H> {
-    fn visit(&mut self, numbers: &mut impl Numbers) {
-        self.machine.visit(numbers);
-        self.durable.visit(numbers);
-        for update in &mut self.updates {
-            update.visit(numbers);
-        }
-        self.barrier.visit(numbers);
-    }
-
-    fn broken(&self, _: &'static Universe) -> u32 {
-        property::broken_in_store(&self.machine)
-    }
-}
-
-impl<H: Hook> Numbered for ProcessSide<H> {
-    fn visit(&mut self, numbers: &mut impl Numbers) {
-        let name = &PROCESSES[usize::from(self.index)];
-        let mut incarnation = tenure_protocol::Incarnation(self.incarnation);
-        if let Some(machine) = &mut self.machine {
-            machine.visit(name, numbers);
-        }
-        numbers.incarnation(name, &mut incarnation);
-        self.incarnation = incarnation.0;
-    }
-
-    fn broken(&self, universe: &'static Universe) -> u32 {
-        property::broken_in_process(self, universe)
-    }
-}
-
-impl Numbered for Wire {
-    fn visit(&mut self, numbers: &mut impl Numbers) {
-        let name = &PROCESSES[usize::from(self.index)];
-        for (link, message) in &mut self.up {
-            numbers.link(name, link);
-            if let Some(message) = message {
-                message.visit(name, numbers);
-            }
-        }
-        for (link, message) in &mut self.down {
-            numbers.link(name, link);
-            message.visit(name, numbers);
-        }
-    }
-}
-
 /// The model of a universe, with a hook for the machines.
 #[derive(Clone)]
 pub struct Model<H> {
@@ -352,49 +298,5 @@ impl<H: Hook> Model<H> {
 
     pub(crate) fn threads(&self, process: usize) -> usize {
         self.universe.programs[process].len()
-    }
-}
-
-impl<H: Hook> stateright::Model for Model<H> {
-    type State = System<H>;
-    type Action = Action;
-
-    fn init_states(&self) -> Vec<System<H>> {
-        vec![self.initial()]
-    }
-
-    fn actions(&self, state: &System<H>, actions: &mut Vec<Action>) {
-        if state.violation.is_none() {
-            self.list_actions(state, actions);
-        }
-    }
-
-    fn next_state(&self, state: &System<H>, action: Action) -> Option<System<H>> {
-        Some(self.successor(state, action))
-    }
-
-    fn properties(&self) -> Vec<stateright::Property<Self>> {
-        property::of(self.universe)
-            .map(property::Checked::property)
-            .collect()
-    }
-
-    fn format_action(&self, action: &Action) -> String {
-        action.to_string()
-    }
-
-    fn format_step(&self, state: &System<H>, action: Action) -> Option<String> {
-        let next = self.raw_successor(state, action);
-        Some(crate::render::differences(state, &next).join("\n"))
-    }
-}
-
-impl<H: Hook> FairModel for Model<H> {
-    fn class(&self, state: &System<H>, action: &Action) -> Class {
-        self.class_of(state, *action)
-    }
-
-    fn obligations(&self, state: &System<H>) -> u64 {
-        property::pending(state)
     }
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 struct Inner<T> {
     hash: u64,
     numbers: Lister,
-    /// One bit for each violated property of this part alone, see `property`.
+    /// One bit for each violated property of this part alone, see `part`.
     broken: u32,
     value: T,
 }

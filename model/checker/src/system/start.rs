@@ -15,7 +15,7 @@ impl<H: Hook> Model<H> {
     /// Returns the initial state: all processes are connected, every session has all its attributes, and no session is
     /// held.
     #[expect(clippy::too_many_lines, reason = "one value, a field at a time")]
-    pub(super) fn initial(&self) -> System<H> {
+    pub(crate) fn initial(&self) -> System<H> {
         let mut durable = Records::default();
         let delta: Delta = ATTRIBUTES
             .iter()

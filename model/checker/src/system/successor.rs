@@ -135,7 +135,7 @@ impl<H: Hook> Model<H> {
     }
 
     /// Returns the state after a transition, in canonical form.
-    pub(super) fn successor(&self, state: &System<H>, action: Action) -> System<H> {
+    pub(crate) fn successor(&self, state: &System<H>, action: Action) -> System<H> {
         self.representative(self.moved(state, action))
     }
 

@@ -4,7 +4,7 @@ use super::SESSIONS;
 use super::app::Thread;
 use tenure_protocol::attributes::Holder;
 use tenure_protocol::lock::Claim;
-use tenure_protocol::message::{Reason, WaitMode};
+use tenure_protocol::message::{Commit, Hello, Reason, Release, WaitMode};
 use tenure_protocol::process::{Answer, Call, Input as ProcessInput, Output, Phase, ThreadClaim};
 use tenure_protocol::store::{self, Admission, Input, Place, Session, Stopping, Timer};
 use tenure_protocol::{
@@ -107,7 +107,7 @@ pub(super) fn newer_than(input: &Input, is_older: bool) -> Option<Violation> {
         return None;
     };
     let is_newer = match message {
-        ToStore::Hello { waits, .. } => waits.iter().any(|acquire| acquire.existing),
+        ToStore::Hello(Hello { waits, .. }) => waits.iter().any(|acquire| acquire.existing),
         ToStore::Acquire(acquire) => acquire.existing && is_older,
         _ => false,
     };
@@ -169,8 +169,8 @@ struct Glimpse<'a> {
 
 fn concerns(message: &ToStore, id: &SessionId) -> bool {
     match message {
-        ToStore::Commit { session, .. }
-        | ToStore::Release { session, .. }
+        ToStore::Commit(Commit { session, .. })
+        | ToStore::Release(Release { session, .. })
         | ToStore::Destroy { session, .. } => session == id,
         ToStore::Rename { session, to, .. } => session == id || to == id,
         _ => false,
@@ -216,7 +216,7 @@ impl<'a> Glimpse<'a> {
         let is_hello = matches!(
             input,
             Input::Message {
-                message: ToStore::Hello { .. },
+                message: ToStore::Hello(_),
                 ..
             }
         );
@@ -306,15 +306,17 @@ impl<'a> Glimpse<'a> {
                 .is_some_and(|holder| holder.process == *process && holder.token == *token)
         };
         match own {
-            Some((process, ToStore::Commit { token, base, .. })) if is_held_by(process, token) => {
-                (*base != self.version).then_some(Violation::Misapplied)
-            }
-            Some((process, ToStore::Release { token, .. } | ToStore::Destroy { token, .. }))
+            Some((process, ToStore::Commit(Commit { token, base, .. })))
                 if is_held_by(process, token) =>
             {
-                None
+                (*base != self.version).then_some(Violation::Misapplied)
             }
-            Some((_, ToStore::Rename { .. })) => None, // The store checks the token of the old id; `exclusive` sees the rest.
+            Some((
+                process,
+                ToStore::Release(Release { token, .. }) | ToStore::Destroy { token, .. },
+            )) if is_held_by(process, token) => None,
+            // The store checks the token of the old id; `exclusive` sees the rest.
+            Some((_, ToStore::Rename { .. })) => None,
             // The time to live has ended.
             None if after.version == Version::NONE => {
                 self.holder.map(|_| Violation::EndedUnderHolder)
@@ -458,7 +460,8 @@ fn leaked<H: Hook>(
     for output in out {
         let Output::Send {
             message:
-                ToStore::Commit { session, delta, .. } | ToStore::Release { session, delta, .. },
+                ToStore::Commit(Commit { session, delta, .. })
+                | ToStore::Release(Release { session, delta, .. }),
             ..
         } = output
         else {
@@ -544,9 +547,15 @@ fn evicted<H: Hook>(
             let is_there = after
                 .session(id)
                 .is_some_and(|session| session.is_inside(claim.thread));
-            let is_told = out.iter().any(|output| {
-                matches!(output, Output::Answer { thread, answer: Answer::Poisoned(_) | Answer::Destroyed | Answer::Renamed(_), .. }
-                    if *thread == claim.thread)
+            let is_told = out.iter().any(|output| match output {
+                Output::Answer { thread, answer, .. } => {
+                    let has_ended = matches!(
+                        answer,
+                        Answer::Poisoned(_) | Answer::Destroyed | Answer::Renamed(_)
+                    );
+                    *thread == claim.thread && has_ended
+                }
+                _ => false,
             });
             if !is_there && !is_told && caller != Some(claim.thread) {
                 return Some(Violation::Evicted);

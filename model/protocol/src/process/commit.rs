@@ -5,7 +5,7 @@ use super::context::StepContext;
 use super::session::{Ending, Grant, Outgoing, Phase, Session};
 use super::state::Wanted;
 use crate::id::{SessionId, ThreadId, Token, Version};
-use crate::message::{Refusal, ToStore};
+use crate::message::{Commit, Refusal, ToStore};
 use crate::mutant::Hook;
 
 impl Session {
@@ -44,13 +44,13 @@ impl Session {
         let base = self.version.unwrap_or(Version::NONE);
         let delta = self.state.take_dirty();
         let threads = core::mem::take(&mut self.next_commit);
-        self.sent = ctx.now;
-        ctx.send(ToStore::Commit {
+        self.sent = ctx.step.now;
+        ctx.send(ToStore::Commit(Commit {
             session: id.clone(),
             token,
             base,
             delta: delta.clone(),
-        });
+        }));
         self.commit = Some(Outgoing {
             base,
             delta,

@@ -3,20 +3,10 @@
 use super::context::StepContext;
 use super::session::{Grant, Phase, Session};
 use crate::attributes::State;
-use crate::id::{Request, SessionId, Token, Version};
-use crate::message::{RecallInfo, Refusal, ToProcess, ToStore};
-use crate::mutant::{Hook, ProtocolMutant};
+use crate::id::{SessionId, Token};
+use crate::message::{Granted, RecallInfo, Refusal, ToProcess, ToStore};
+use crate::mutant::Hook;
 use alloc::vec::Vec;
-
-/// The content of a `Granted` message, without the session.
-struct Granted {
-    request: Request,
-    token: Token,
-    version: Version,
-    state: State,
-    recall: Option<RecallInfo>,
-    give_back: bool,
-}
 
 impl Session {
     /// Handles a message that concerns this session alone.
@@ -27,25 +17,7 @@ impl Session {
         ctx: &mut StepContext<'_, H>,
     ) {
         match message {
-            ToProcess::Granted {
-                request,
-                token,
-                version,
-                state,
-                recall,
-                give_back,
-                ..
-            } => {
-                let granted = Granted {
-                    request,
-                    token,
-                    version,
-                    state,
-                    recall,
-                    give_back,
-                };
-                self.on_granted(id, granted, ctx);
-            }
+            ToProcess::Granted(granted) => self.on_granted(id, granted, ctx),
             ToProcess::Queued {
                 request, ticket, ..
             } => self.on_queued(request, ticket),
@@ -83,9 +55,7 @@ impl Session {
             Phase::Releasing {
                 token: given_back, ..
             } if *given_back >= token => return, // The grant crossed the release.
-            Phase::Wanted { request, .. } => {
-                *request == granted.request || ctx.is_mutant(ProtocolMutant::AcceptsOldGrant)
-            }
+            Phase::Wanted { request, .. } => ctx.rules.is_answer(*request, granted.request),
             Phase::Cancelling { request } => *request == granted.request,
             Phase::Releasing { requeue, .. } => *requeue == Some(granted.request),
             Phase::Absent | Phase::Held(_) => false,
@@ -147,17 +117,16 @@ impl Session {
             give_back,
             ending,
         });
-        self.used = ctx.now;
+        self.used = ctx.step.now;
         // r[recall.early]
         let early = self
             .early_recall
             .take()
             .filter(|(early, _)| *early == token)
             .map(|(_, info)| info);
-        let early = early.filter(|_| !ctx.is_mutant(ProtocolMutant::ForgetsEarlyRecall));
-        let recall = granted.recall.max_by_reason(early);
+        let recall = granted.recall.max_by_reason(ctx.rules.early_recall(early));
         // A grant is good for at least one use, even when it is already recalled. Rule 12.
-        if !(recall.is_some() && ctx.is_mutant(ProtocolMutant::GrantWithoutUse)) {
+        if ctx.rules.uses_grant(recall.is_some()) {
             // r[gate.one-use]
             self.admit(id, ctx);
         }
@@ -234,6 +203,7 @@ impl Session {
         }
         // r[recall.gives-up]
         let late = ctx
+            .step
             .now
             .after(info.deadline_ms)
             .before(ctx.settings.recall_margin_ms);

@@ -1,16 +1,17 @@
 //! The connection and the lease: hello, welcome, keep-alive, goodbye. Rules 10 and 15.
 
-use super::{Connection, Output, Poison, ProcessMachine, Session};
+use super::context::Step;
+use super::{Answer, Connection, Poison, ProcessMachine, Session};
 use crate::config::StoreLimits;
 use crate::id::{Link, Request, SessionId, Time, Token};
-use crate::message::{GrantRef, Refusal, ToProcess, ToStore};
-use crate::mutant::{Hook, ProtocolMutant};
+use crate::message::{GrantRef, Hello, Refusal, ToProcess, ToStore};
+use crate::mutant::Hook;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 impl<H: Hook> ProcessMachine<H> {
     /// Sends the hello: the identity, the grants and the waits of the process.
-    pub(crate) fn on_connected(&mut self, now: Time, out: &mut Vec<Output>) {
+    pub(crate) fn on_connected(&mut self, step: &mut Step<'_>) {
         // r[connect.superseded-stops] r[lease.goodbye-last]
         if self.has_left {
             return;
@@ -23,7 +24,7 @@ impl<H: Hook> ProcessMachine<H> {
         };
         self.connection = Connection::Greeting(link);
         self.store_minor = 0;
-        self.keep_alive = now;
+        self.keep_alive = step.now;
         self.asked = None;
         self.requests_said = self.requests;
         // r[reconnect.names-holds]
@@ -38,29 +39,22 @@ impl<H: Hook> ProcessMachine<H> {
             .iter()
             .filter_map(|(id, session)| session.acquire_request(id));
         // The process does not know the version of this store yet. r[exists.ends-with-link]
-        let says_all = self.hook.is_mutant(ProtocolMutant::GreetsWithNewRequests);
         // r[exists.asks-newer]
         let waits = waits
-            .filter(|acquire| !acquire.existing || says_all)
+            .filter(|acquire| self.rules.greets_with(acquire))
             .collect();
-        let message = ToStore::Hello {
+        let message = ToStore::Hello(Hello {
             incarnation: self.incarnation,
             minor: crate::MINOR,
-            sent: now,
+            sent: step.now,
             holds,
             waits,
-        };
+        });
         // r[connect.hello-first]
-        out.push(Output::Send { link, message });
+        step.send(link, message);
     }
 
-    pub(crate) fn on_message(
-        &mut self,
-        now: Time,
-        link: Link,
-        message: ToProcess,
-        out: &mut Vec<Output>,
-    ) {
+    pub(crate) fn on_message(&mut self, link: Link, message: ToProcess, step: &mut Step<'_>) {
         match (self.connection, message) {
             (
                 Connection::Greeting(own),
@@ -76,30 +70,30 @@ impl<H: Hook> ProcessMachine<H> {
                 self.connection = Connection::Up(link);
                 self.store_minor = minor;
                 self.agree_on(limits.as_ref());
-                self.extend_lease(now, sent, lease_ms);
-                if self.has_outlived_lease(now) {
+                self.extend_lease(step.now, sent, lease_ms);
+                if self.has_outlived_lease(step.now) {
                     // The answer took longer than the lease.
-                    return self.on_lease_lost(now, Poison::LeaseLost, out);
+                    return self.on_lease_lost(Poison::LeaseLost, step);
                 }
-                self.on_welcome(now, holds, gone, out);
+                self.on_welcome(holds, gone, step);
             }
             (
                 Connection::Up(own) | Connection::Greeting(own),
                 ToProcess::LeaseEnded | ToProcess::Full,
             ) if own == link => {
-                self.on_lease_lost(now, Poison::LeaseLost, out);
+                self.on_lease_lost(Poison::LeaseLost, step);
             }
             (Connection::Up(own) | Connection::Greeting(own), ToProcess::Superseded)
                 if own == link =>
             {
                 self.is_closing = true; // No thread may wait for a grant that will never come.
                 self.is_superseded = true;
-                self.on_lease_lost(now, Poison::Superseded, out);
-                self.refuse_everyone(now, out);
+                self.on_lease_lost(Poison::Superseded, step);
+                self.refuse_everyone(step);
                 // r[connect.superseded-stops]
                 self.has_left = true;
             }
-            (Connection::Up(own), message) if own == link => self.on_answer(now, message, out),
+            (Connection::Up(own), message) if own == link => self.on_answer(message, step),
             // r[connect.only-newest]
             _ => {} // A late message of an old connection. Rule 15.
         }
@@ -108,17 +102,16 @@ impl<H: Hook> ProcessMachine<H> {
     /// Adopts the store's limits where they are smaller than the process's own. Rule 18.
     fn agree_on(&mut self, store: Option<&StoreLimits>) {
         let own = &self.settings.limits;
-        let store = store.filter(|_| !self.hook.is_mutant(ProtocolMutant::IgnoresStoreLimits));
+        let store = self.rules.agreed_limits(store);
         // r[limit.of-store]
         self.limits = store.map_or_else(|| own.clone(), |store| own.within(store));
     }
 
     fn on_welcome(
         &mut self,
-        now: Time,
         holds: Vec<GrantRef>,
         gone: Vec<(GrantRef, Option<GrantRef>)>,
-        out: &mut Vec<Output>,
+        step: &mut Step<'_>,
     ) {
         let by_session = |hold: GrantRef| (hold.session, hold.token);
         let mut known: BTreeMap<SessionId, Token> = holds.into_iter().map(by_session).collect();
@@ -131,7 +124,7 @@ impl<H: Hook> ProcessMachine<H> {
                 .and_then(|own| own.ending(token));
             // r[reconnect.ended-by-me]
             if asked.is_some_and(|ending| ending.is_done_by(renamed.as_ref())) {
-                self.on_gone(now, &session, token, renamed.as_ref(), out);
+                self.on_gone(&session, token, renamed.as_ref(), step);
                 known.extend(renamed.map(by_session));
             }
         }
@@ -139,7 +132,7 @@ impl<H: Hook> ProcessMachine<H> {
         for id in self.session_ids() {
             let own = self.sessions.get(&id).and_then(|session| session.hold(&id));
             let is_known = own.is_some_and(|own| known.get(&id) == Some(&own.token));
-            self.in_session(now, &id, out, |session, id, ctx| {
+            self.in_session(&id, step, |session, id, ctx| {
                 session.on_welcome(id, is_known, said, ctx)
             });
         }
@@ -147,17 +140,9 @@ impl<H: Hook> ProcessMachine<H> {
 
     /// Extends the lease, counted from the sending of the question, less the margin. Rule 10.
     fn extend_lease(&mut self, now: Time, sent: Time, lease_ms: u64) {
-        let from = if self.hook.is_mutant(ProtocolMutant::LeaseFromReceipt) {
-            now
-        } else {
-            // r[lease.from-sent]
-            sent.min(now) // The store returns this time, so it may be wrong.
-        };
-        let margin = if self.hook.is_mutant(ProtocolMutant::LeaseWithoutMargin) {
-            0
-        } else {
-            self.settings.margin_ms
-        };
+        // r[lease.from-sent]
+        let from = self.rules.lease_from(sent, now);
+        let margin = self.rules.lease_margin_ms(self.settings.margin_ms);
         // r[lease.margin]
         let end = from.after(lease_ms).before(margin);
         self.lease = Some(self.lease.map_or(end, |lease| lease.max(end)));
@@ -196,16 +181,16 @@ impl<H: Hook> ProcessMachine<H> {
     }
 
     /// Leaves a silent connection while the lease still runs. The grants stay.
-    pub(crate) fn on_silent(&mut self, out: &mut Vec<Output>) {
+    pub(crate) fn on_silent(&mut self, step: &mut Step<'_>) {
         let Connection::Up(link) = self.connection else {
             return;
         };
-        if self.hook.is_mutant(ProtocolMutant::StaysOnSilentLink) {
+        if !self.rules.leaves_silent_link() {
             self.asked = None; // An answer would do the same.
             return;
         }
         // r[lease.silent]
-        out.push(Output::Disconnect { link });
+        step.disconnect(link);
         self.lose_connection();
     }
 
@@ -225,16 +210,16 @@ impl<H: Hook> ProcessMachine<H> {
         self.sessions.keys().cloned().collect()
     }
 
-    fn on_answer(&mut self, now: Time, message: ToProcess, out: &mut Vec<Output>) {
+    fn on_answer(&mut self, message: ToProcess, step: &mut Step<'_>) {
         match message {
             ToProcess::Alive {
                 sent,
                 lease_ms,
                 recalls,
             } => {
-                self.extend_lease(now, sent, lease_ms);
+                self.extend_lease(step.now, sent, lease_ms);
                 for (GrantRef { session, token }, info) in recalls {
-                    self.in_session(now, &session, out, |session, id, ctx| {
+                    self.in_session(&session, step, |session, id, ctx| {
                         session.on_recall(id, token, info, ctx)
                     });
                 }
@@ -243,7 +228,7 @@ impl<H: Hook> ProcessMachine<H> {
                 session,
                 token,
                 renamed,
-            } => self.on_gone(now, &session, token, renamed.as_ref(), out),
+            } => self.on_gone(&session, token, renamed.as_ref(), step),
             ToProcess::Refused {
                 session,
                 request,
@@ -252,13 +237,13 @@ impl<H: Hook> ProcessMachine<H> {
                 // r[deadlock.victims]
                 let victims = self.victims_of(&why);
                 let is_victim = |thread| victims.is_empty() || victims.contains(&thread);
-                self.in_session(now, &session, out, |session, id, ctx| {
+                self.in_session(&session, step, |session, id, ctx| {
                     session.on_refused(id, request, &why, is_victim, ctx);
                 });
             }
             message => {
                 if let Some(id) = message.session().cloned() {
-                    self.in_session(now, &id, out, |session, id, ctx| {
+                    self.in_session(&id, step, |session, id, ctx| {
                         session.on_message(id, message, ctx)
                     });
                 }
@@ -269,28 +254,26 @@ impl<H: Hook> ProcessMachine<H> {
     /// Handles the end or the rename of a session.
     fn on_gone(
         &mut self,
-        now: Time,
         id: &SessionId,
         token: Token,
         renamed: Option<&GrantRef>,
-        out: &mut Vec<Output>,
+        step: &mut Step<'_>,
     ) {
         match renamed {
-            None => self.in_session(now, id, out, |session, id, ctx| {
+            None => self.in_session(id, step, |session, id, ctx| {
                 session.on_destroyed(id, token, ctx)
             }),
-            Some(to) => self.on_renamed(now, id, token, to, out),
+            Some(to) => self.on_renamed(id, token, to, step),
         }
     }
 
     /// Moves a renamed session to its new id: the grant, the client state and the locks move with it.
     fn on_renamed(
         &mut self,
-        now: Time,
         from: &SessionId,
         token: Token,
         renamed: &GrantRef,
-        out: &mut Vec<Output>,
+        step: &mut Step<'_>,
     ) {
         let ending = self.sessions.get(from).and_then(|own| own.ending(token));
         if ending.is_none_or(|ending| !ending.is_done_by(Some(renamed))) {
@@ -300,12 +283,12 @@ impl<H: Hook> ProcessMachine<H> {
         let has_grant = |session: &Session| session.grant().is_some();
         if self.sessions.get(to).is_some_and(|own| has_grant(own)) {
             // The grant came under its new id first, and threads have entered there.
-            return self.in_session(now, from, out, |session, id, ctx| {
+            return self.in_session(from, step, |session, id, ctx| {
                 session.lose_grant(id, Poison::Revoked, ctx);
                 session.acquire(id, ctx);
             });
         }
-        self.in_session(now, from, out, |session, id, ctx| {
+        self.in_session(from, step, |session, id, ctx| {
             session.refuse_waiters(id, &Refusal::Gone, |_| true, ctx)
         });
         let Some(mut moved) = self.remove_session(from) else {
@@ -322,64 +305,56 @@ impl<H: Hook> ProcessMachine<H> {
         // r[rename.new-hold]
         self.insert_session(to.clone(), moved);
         if let Some(waiting) = waiting {
-            self.in_session(now, to, out, |session, id, ctx| {
+            self.in_session(to, step, |session, id, ctx| {
                 session.adopt(id, &waiting, ctx)
             });
         }
         if let Some(thread) = thread {
-            let answer = super::Answer::Renamed(renamed.clone());
-            out.push(Output::Answer {
-                thread,
-                session: from.clone(),
-                answer,
-            });
+            step.answer(thread, from, Answer::Renamed(renamed.clone()));
         }
-        self.in_session(now, to, out, Session::settle);
+        self.in_session(to, step, Session::settle);
     }
 
-    pub(crate) fn on_keep_alive(&mut self, now: Time, out: &mut Vec<Output>) {
+    pub(crate) fn on_keep_alive(&mut self, step: &mut Step<'_>) {
         // The next keep-alive is due when this one is answered. Without an answer, this one is repeated.
-        self.keep_alive = now.after(self.settings.resend_ms);
+        self.keep_alive = step.now.after(self.settings.resend_ms);
         if let Connection::Up(link) = self.connection {
             // r[lease.keeps-alive]
-            out.push(Output::Send {
-                link,
-                message: ToStore::KeepAlive { sent: now },
-            });
-            self.asked.get_or_insert(now);
+            step.send(link, ToStore::KeepAlive { sent: step.now });
+            self.asked.get_or_insert(step.now);
         }
     }
 
     /// Handles the end of the lease, by the process's own clock or by a message of the store: every guard is poisoned.
     /// Rule 10.
-    pub(crate) fn on_lease_lost(&mut self, now: Time, why: Poison, out: &mut Vec<Output>) {
+    pub(crate) fn on_lease_lost(&mut self, why: Poison, step: &mut Step<'_>) {
         if let Connection::Greeting(link) | Connection::Up(link) = self.connection {
-            out.push(Output::Disconnect { link });
+            step.disconnect(link);
         }
         self.lose_connection();
         self.lease = None;
         // r[lease.lost]
         for id in self.session_ids() {
-            self.in_session(now, &id, out, |session, id, ctx| {
+            self.in_session(&id, step, |session, id, ctx| {
                 session.on_lease_lost(id, why, ctx)
             });
         }
     }
 
-    pub(crate) fn on_shutdown(&mut self, now: Time, out: &mut Vec<Output>) {
+    pub(crate) fn on_shutdown(&mut self, step: &mut Step<'_>) {
         self.is_closing = true;
-        self.refuse_everyone(now, out);
+        self.refuse_everyone(step);
     }
 
     /// Refuses all waiting threads that are not inside, and gives idle grants back.
-    fn refuse_everyone(&mut self, now: Time, out: &mut Vec<Output>) {
+    fn refuse_everyone(&mut self, step: &mut Step<'_>) {
         for id in self.session_ids() {
             // r[lease.says-goodbye]
-            self.in_session(now, &id, out, Session::close);
+            self.in_session(&id, step, Session::close);
         }
     }
 
-    pub(crate) fn say_goodbye_when_done(&mut self, out: &mut Vec<Output>) {
+    pub(crate) fn say_goodbye_when_done(&mut self, step: &mut Step<'_>) {
         if !self.is_closing || self.has_left {
             return;
         }
@@ -389,11 +364,8 @@ impl<H: Hook> ProcessMachine<H> {
         // r[lease.goodbye-last]
         if self.index.unsettled == 0 {
             // r[lease.says-goodbye]
-            out.push(Output::Send {
-                link,
-                message: ToStore::Goodbye,
-            });
-            out.push(Output::Disconnect { link });
+            step.send(link, ToStore::Goodbye);
+            step.disconnect(link);
             self.has_left = true;
             self.lose_connection();
             self.lease = None;

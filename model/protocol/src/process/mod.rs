@@ -42,7 +42,7 @@ use crate::renumber::Numbers;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use context::StepContext;
+use context::{Step, StepContext};
 use index::{Derived, Index, due};
 use waits::Waits;
 use watch::Watch;
@@ -194,7 +194,7 @@ pub enum Connection {
 /// The state machine of a process. See the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ProcessMachine<H = Sound> {
-    pub(crate) hook: H,
+    pub(crate) rules: H,
     pub(crate) settings: Settings<ProcessSettings>,
     pub(crate) incarnation: Incarnation,
     pub(crate) connection: Connection,
@@ -245,7 +245,7 @@ impl<H: Hook> ProcessMachine<H> {
         incarnation: Incarnation,
     ) -> Self {
         Self {
-            hook,
+            rules: hook,
             limits: settings.limits.clone(),
             settings,
             incarnation,
@@ -271,24 +271,23 @@ impl<H: Hook> ProcessMachine<H> {
 
     /// Handles one input and appends the outputs to `out`. `now` never goes back.
     pub fn step(&mut self, now: Time, input: Input, out: &mut Vec<Output>) {
-        self.notice_time(now, out);
+        let step = &mut Step { now, out };
+        self.notice_time(step);
         match input {
-            Input::Connected => self.on_connected(now, out),
+            Input::Connected => self.on_connected(step),
             Input::Disconnected => self.lose_connection(),
-            Input::Message { link, message } => self.on_message(now, link, message, out),
+            Input::Message { link, message } => self.on_message(link, message, step),
             Input::Thread {
                 thread,
                 ref session,
                 ref call,
-            } => self.on_call(now, thread, session, call, out),
-            Input::Release(session) => {
-                self.in_session(now, &session, out, Session::release_if_idle)
-            }
+            } => self.on_call(thread, session, call, step),
+            Input::Release(session) => self.in_session(&session, step, Session::release_if_idle),
             Input::Forget(session) => self.on_forget(&session),
-            Input::Timer(timer) => self.on_timer(now, timer, out),
-            Input::Shutdown => self.on_shutdown(now, out),
+            Input::Timer(timer) => self.on_timer(timer, step),
+            Input::Shutdown => self.on_shutdown(step),
         }
-        self.end_step(out);
+        self.end_step(step);
     }
 
     /// Handles [`Input::Thread`] without owned arguments. A driver that keeps names and calls avoids clones with it.
@@ -300,21 +299,22 @@ impl<H: Hook> ProcessMachine<H> {
         call: &Call,
         out: &mut Vec<Output>,
     ) {
-        self.notice_time(now, out);
-        self.on_call(now, thread, session, call, out);
-        self.end_step(out);
+        let step = &mut Step { now, out };
+        self.notice_time(step);
+        self.on_call(thread, session, call, step);
+        self.end_step(step);
     }
 
     /// Ends an outlived lease before a step. The timer may be late, but no thread may use a grant after the end of the
     /// lease.
-    fn notice_time(&mut self, now: Time, out: &mut Vec<Output>) {
-        if self.has_outlived_lease(now) {
-            self.on_lease_lost(now, Poison::LeaseLost, out);
+    fn notice_time(&mut self, step: &mut Step<'_>) {
+        if self.has_outlived_lease(step.now) {
+            self.on_lease_lost(Poison::LeaseLost, step);
         }
     }
 
-    fn end_step(&mut self, out: &mut Vec<Output>) {
-        self.say_goodbye_when_done(out);
+    fn end_step(&mut self, step: &mut Step<'_>) {
+        self.say_goodbye_when_done(step);
         #[cfg(debug_assertions)]
         self.assert_invariants();
     }
@@ -348,58 +348,43 @@ impl<H: Hook> ProcessMachine<H> {
         }
     }
 
-    fn on_call(
-        &mut self,
-        now: Time,
-        thread: ThreadId,
-        id: &SessionId,
-        call: &Call,
-        out: &mut Vec<Output>,
-    ) {
+    fn on_call(&mut self, thread: ThreadId, id: &SessionId, call: &Call, step: &mut Step<'_>) {
         let is_lock = matches!(call, Call::Lock { .. });
         let caller = Some(thread).filter(|_| is_lock);
         let makes_new = is_lock;
-        let is_known =
-            self.in_session_or_new(now, id, (makes_new, caller), out, |session, id, ctx| {
-                session.call(id, thread, call, ctx)
-            });
+        let is_known = self.in_session_or_new(id, (makes_new, caller), step, |session, id, ctx| {
+            session.call(id, thread, call, ctx)
+        });
         if is_lock {
-            self.break_local_deadlock(now, thread, id, out);
+            self.break_local_deadlock(thread, id, step);
         } else if !is_known {
-            let answer = Answer::Refused(Refusal::NotHeld);
-            out.push(Output::Answer {
-                thread,
-                session: id.clone(),
-                answer,
-            });
+            step.answer(thread, id, Answer::Refused(Refusal::NotHeld));
         }
     }
 
     /// Lets a session take a step, and updates the facts that the process keeps about the session.
     pub(crate) fn in_session(
         &mut self,
-        now: Time,
         id: &SessionId,
-        out: &mut Vec<Output>,
-        step: impl FnOnce(&mut Session, &SessionId, &mut StepContext<'_, H>),
+        step: &mut Step<'_>,
+        act: impl FnOnce(&mut Session, &SessionId, &mut StepContext<'_, H>),
     ) {
-        self.in_session_or_new(now, id, (true, None), out, step);
+        self.in_session_or_new(id, (true, None), step, act);
     }
 
     /// Lets a session take a step as [`ProcessMachine::in_session`] does. Creates the session only when `makes_new` is
     /// set, and returns whether there is such a session. `caller` is a thread that may begin to wait.
     fn in_session_or_new(
         &mut self,
-        now: Time,
         id: &SessionId,
         (makes_new, caller): (bool, Option<ThreadId>),
-        out: &mut Vec<Output>,
-        step: impl FnOnce(&mut Session, &SessionId, &mut StepContext<'_, H>),
+        step: &mut Step<'_>,
+        act: impl FnOnce(&mut Session, &SessionId, &mut StepContext<'_, H>),
     ) -> bool {
-        let before = out.len();
+        let before = step.out.len();
         let link = self.link();
         let Self {
-            hook,
+            rules,
             settings,
             requests,
             is_closing,
@@ -410,15 +395,14 @@ impl<H: Hook> ProcessMachine<H> {
             ..
         } = self;
         let mut ctx = StepContext {
-            now,
-            hook: *hook,
+            step: step.reborrow(),
+            rules: *rules,
             settings,
             limits,
             link,
             store_minor: *store_minor,
             requests,
             is_closing: *is_closing,
-            out,
         };
         // The look-up is by reference: for a cached session, the common case, the id is not cloned.
         let session = match sessions.get_mut(id) {
@@ -427,7 +411,7 @@ impl<H: Hook> ProcessMachine<H> {
             None => return false,
         };
         let was_waited = session.state.lock.waiting() > 0;
-        step(session, id, &mut ctx);
+        act(session, id, &mut ctx);
         index.note(id, session, settings.resend_ms);
         // In the common case a thread enters or leaves a cached session, and no thread waits. Such a step needs one
         // look-up.
@@ -437,9 +421,9 @@ impl<H: Hook> ProcessMachine<H> {
         if is_local && !is_said {
             return true;
         }
-        self.note_waits(id, caller, before, out);
-        if self.note_busy(id, caller, out) {
-            self.break_gate_deadlocks(now, id, out);
+        self.note_waits(id, caller, &step.out[before..]);
+        if self.note_busy(id, caller, step) {
+            self.break_gate_deadlocks(id, step);
         }
         if self
             .sessions
@@ -477,25 +461,23 @@ impl<H: Hook> ProcessMachine<H> {
         }
     }
 
-    fn on_timer(&mut self, now: Time, timer: Timer, out: &mut Vec<Output>) {
-        if self.due(&timer).is_none_or(|due| due > now) {
+    fn on_timer(&mut self, timer: Timer, step: &mut Step<'_>) {
+        if self.due(&timer).is_none_or(|due| due > step.now) {
             return;
         }
         match timer {
             // r[lease.lost]
-            Timer::Lease => self.on_lease_lost(now, Poison::LeaseLost, out),
-            Timer::KeepAlive => self.on_keep_alive(now, out),
-            Timer::Silent => self.on_silent(out),
-            Timer::Resend(None) => self.on_connected(now, out),
+            Timer::Lease => self.on_lease_lost(Poison::LeaseLost, step),
+            Timer::KeepAlive => self.on_keep_alive(step),
+            Timer::Silent => self.on_silent(step),
+            Timer::Resend(None) => self.on_connected(step),
             // r[end.resends]
-            Timer::Resend(Some(session)) => self.in_session(now, &session, out, Session::resend),
-            Timer::Late(session) => self.in_session(now, &session, out, Session::give_up),
+            Timer::Resend(Some(session)) => self.in_session(&session, step, Session::resend),
+            Timer::Late(session) => self.in_session(&session, step, Session::give_up),
             // r[thread.deadline]
-            Timer::Wait(session, thread) => {
-                self.in_session(now, &session, out, |session, id, ctx| {
-                    session.end_wait(id, thread, Refusal::Deadline, ctx);
-                })
-            }
+            Timer::Wait(session, thread) => self.in_session(&session, step, |session, id, ctx| {
+                session.end_wait(id, thread, Refusal::Deadline, ctx);
+            }),
         }
     }
 

@@ -5,8 +5,8 @@ use super::context::StepContext;
 use super::session::{Grant, Phase, Returning, Session};
 use crate::attributes::Delta;
 use crate::id::{Request, SessionId, Time, Token, Version};
-use crate::message::{ToStore, WaitMode};
-use crate::mutant::{Hook, ProtocolMutant};
+use crate::message::{Release, ToStore, WaitMode};
+use crate::mutant::Hook;
 
 impl Session {
     /// Gives an unwanted grant back unused, and remembers its token, because the message may come again.
@@ -22,7 +22,7 @@ impl Session {
                 is_answered: false,
             });
         }
-        self.sent = ctx.now;
+        self.sent = ctx.step.now;
         self.send_back(id, token, ctx);
     }
 
@@ -46,14 +46,14 @@ impl Session {
     ) {
         let base = self.version.unwrap_or(Version::NONE);
         let delta = Delta::default();
-        ctx.send(ToStore::Release {
+        ctx.send(ToStore::Release(Release {
             session: id.clone(),
             token,
             base,
             delta,
             requeue: None,
             idle_ms: 0,
-        });
+        }));
     }
 
     /// Gives the grant up shortly before the recall's deadline: finished threads' changes are saved, late threads'
@@ -90,10 +90,7 @@ impl Session {
         let token = grant.token;
         self.refuse_absent(id, ctx);
         // r[release.whole]
-        let unanswered = self
-            .commit
-            .take()
-            .filter(|_| !ctx.is_mutant(ProtocolMutant::ReleaseForgetsCommit));
+        let unanswered = self.commit.take().filter(|_| ctx.rules.releases_commit());
         let mut delta = unanswered.map(|commit| commit.delta).unwrap_or_default();
         // r[release.whole]
         for change in self.state.take_dirty().changes() {
@@ -104,7 +101,7 @@ impl Session {
         let requeue = (self.state.lock.waiting() > 0).then(|| ctx.draw_request());
         let base = self.version.unwrap_or(Version::NONE);
         // r[expiry.idle-said]
-        let idle_ms = ctx.now.since(self.used);
+        let idle_ms = ctx.step.now.since(self.used);
         // r[release.over]
         self.phase = Phase::Releasing {
             token,
@@ -169,7 +166,7 @@ impl Session {
         let Phase::Releasing { requeue, .. } = core::mem::take(&mut self.phase) else {
             return;
         };
-        if !ctx.is_mutant(ProtocolMutant::KeepsDirtyBase) {
+        if ctx.rules.drops_lost_base() {
             // r[release.drops-lost]
             self.drop_base();
         }
@@ -215,7 +212,7 @@ impl Session {
     ) {
         self.poison(id, why, ctx);
         self.phase = Phase::Absent;
-        if !ctx.is_mutant(ProtocolMutant::KeepsDirtyBase) {
+        if ctx.rules.drops_lost_base() {
             self.drop_base();
         }
     }
@@ -228,7 +225,7 @@ impl Session {
         ctx: &mut StepContext<'_, H>,
     ) {
         match self.phase {
-            Phase::Held(_) if ctx.is_mutant(ProtocolMutant::KeepsGuardsPastLease) => return,
+            Phase::Held(_) if !ctx.rules.ends_with_lease() => return,
             // r[lease.lost]
             Phase::Held(_) => self.lose_grant(id, why, ctx),
             Phase::Releasing { .. } => return self.lose_release(id, true, ctx),

@@ -4,8 +4,8 @@ use super::context::StepContext;
 use super::session::{Ending, Grant, Phase, Returning, Session};
 use super::state::ThreadClaim;
 use crate::id::{Request, SessionId, ThreadId, Ticket};
-use crate::message::{AcquireRequest, GrantRef, Refusal, ToStore, WaitMode};
-use crate::mutant::{Hook, ProtocolMutant};
+use crate::message::{AcquireRequest, Commit, GrantRef, Refusal, Release, ToStore, WaitMode};
+use crate::mutant::Hook;
 
 impl Session {
     /// Asks the store for the session with a new request, if a thread waits.
@@ -124,14 +124,14 @@ impl Session {
     /// Sends the unanswered message again. Rule 14.
     pub(crate) fn resend<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         let is_release = matches!(self.phase, Phase::Releasing { .. });
-        if !(is_release && ctx.is_mutant(ProtocolMutant::ReleaseNotRepeated)) {
+        if ctx.rules.resends(is_release) {
             self.say(id, ctx);
         }
     }
 
     /// Sends the message that the store has to answer in the present phase.
     pub(super) fn say<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
-        self.sent = ctx.now;
+        self.sent = ctx.step.now;
         let session = || id.clone();
         match &self.phase {
             Phase::Absent => {}
@@ -147,12 +147,12 @@ impl Session {
             Phase::Held(grant) => {
                 if let Some(commit) = &self.commit {
                     let (base, delta) = (commit.base, commit.delta.clone());
-                    ctx.send(ToStore::Commit {
+                    ctx.send(ToStore::Commit(Commit {
                         session: session(),
                         token: grant.token,
                         base,
                         delta,
-                    });
+                    }));
                 }
                 match &grant.ending {
                     Some((_, Ending::Destroy)) => {
@@ -177,14 +177,14 @@ impl Session {
                 delta,
                 requeue,
                 idle_ms,
-            } => ctx.send(ToStore::Release {
+            } => ctx.send(ToStore::Release(Release {
                 session: session(),
                 token: *token,
                 base: *base,
                 delta: delta.clone(),
                 requeue: *requeue,
                 idle_ms: *idle_ms,
-            }),
+            })),
         }
         if let Some(Returning {
             token,
@@ -261,9 +261,10 @@ impl Session {
     /// request was sent is left out, since the session may exist by now. For the other threads the process asks again.
     /// r[exists.not-before]
     fn refuse_asked<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
-        let is_all = ctx.is_mutant(ProtocolMutant::RefusesByOldAnswer);
+        let rules = ctx.rules;
         // r[exists.not-before]
-        let is_meant = |claim: &ThreadClaim| claim.existing && (claim.is_asked || is_all);
+        let is_meant =
+            |claim: &ThreadClaim| claim.existing && rules.is_refused_as_absent(claim.is_asked);
         for claim in self.state.lock.remove_waiters_if(is_meant) {
             ctx.refuse(claim.thread, id, Refusal::Absent);
         }

@@ -372,6 +372,12 @@ impl LockedState {
             .remove_holder(|claim| claim.thread == thread && claim.wanted == wanted)
     }
 
+    /// Removes the claim to these attributes, whichever thread holds them. For a seeded bug.
+    pub(crate) fn remove_any(&mut self, names: &Names) -> Option<ThreadClaim> {
+        let wanted = self.wanted(names);
+        self.lock.remove_holder(|claim| claim.wanted == wanted)
+    }
+
     /// Returns the limit that a write under the claim `own` would exceed, if any. Rule 18.
     fn limit_of(
         &self,

@@ -11,7 +11,7 @@ use crate::attributes::Value;
 use crate::id::{AttributeName, SessionId, ThreadId, Time};
 use crate::lock::Gate;
 use crate::message::{Limited, Refusal, ToStore, WaitMode};
-use crate::mutant::{Hook, ProtocolMutant};
+use crate::mutant::Hook;
 
 impl Session {
     pub(crate) fn call<H: Hook>(
@@ -32,7 +32,7 @@ impl Session {
             Call::Write { name, value } => self.write(id, thread, name, value.as_ref(), ctx),
             Call::Unlock(names) => self.unlock(id, thread, names, true, ctx),
             Call::Discard(names) => {
-                let keeps = ctx.is_mutant(ProtocolMutant::DiscardKeepsWrites);
+                let keeps = ctx.rules.keeps_discarded();
                 self.unlock(id, thread, names, keeps, ctx);
             }
             Call::Commit => self.commit_of(id, thread, ctx),
@@ -79,12 +79,8 @@ impl Session {
             return ctx.refuse(thread, id, Refusal::Limit(Limited::Threads));
         }
         self.awaits_existing = existing || (self.awaits_existing && self.state.lock.waiting() > 0);
-        if ctx.is_mutant(ProtocolMutant::LifoAtAttribute) {
-            self.state.lock.enqueue_before(claim, |_| true);
-        } else {
-            // r[gate.order]
-            self.state.lock.enqueue(claim);
-        }
+        // r[gate.order]
+        self.state.lock.enqueue_at(ctx.rules.queue_end(), claim);
         // r[thread.asks]
         self.want(id, wait_mode, ctx);
     }
@@ -119,22 +115,16 @@ impl Session {
 
     /// Returns the classes of threads that the gate lets pass. Rule 12.
     fn gate<H: Hook>(&self, ctx: &StepContext<'_, H>) -> Gate {
-        // r[gate.closed]
-        let lets_in = self.grant().is_none_or(Grant::lets_in);
-        if lets_in || ctx.is_mutant(ProtocolMutant::AdmitsAfterRecall) {
-            Gate::Open
-        } else if ctx.is_mutant(ProtocolMutant::RefusesInsiders) {
-            Gate::Closed
-        } else {
-            // r[gate.insiders]
-            Gate::Insiders
-        }
+        // r[gate.closed] r[gate.insiders]
+        ctx.rules.gate(self.grant().is_none_or(Grant::lets_in))
     }
 
     /// Returns whether a thread that asks now may enter at once.
     fn may_enter<H: Hook>(&self, claim: &ThreadClaim, ctx: &StepContext<'_, H>) -> bool {
-        let (gate, barges) = (self.gate(ctx), ctx.is_mutant(ProtocolMutant::Barges));
-        self.state.lock.may_enter(claim, gate, barges)
+        let passes_waiters = ctx.rules.passes_waiters();
+        self.state
+            .lock
+            .may_enter(claim, self.gate(ctx), passes_waiters)
     }
 
     /// Returns whether a thread that only tries may ask the store. It may not when it would stand behind other threads
@@ -175,7 +165,7 @@ impl Session {
     /// Returns whether an admissible thread wants only an existing session, while this session does not exist.
     /// r[exists.thread]
     fn is_absent_to<H: Hook>(&self, claim: &ThreadClaim, ctx: &StepContext<'_, H>) -> bool {
-        claim.existing && !self.exists() && !ctx.is_mutant(ProtocolMutant::EntersAbsent)
+        claim.existing && !ctx.rules.admits_existing(self.exists())
     }
 
     /// Refuses the waiting threads that want only an existing session, when the process has the grant of a session that
@@ -222,7 +212,7 @@ impl Session {
         why: Refusal,
         ctx: &mut StepContext<'_, H>,
     ) {
-        if ctx.is_mutant(ProtocolMutant::AbandonLeavesWaiter) {
+        if !ctx.rules.leaves_queue() {
             if self.state.is_waiting(thread) {
                 ctx.refuse(thread, id, why);
             }
@@ -237,7 +227,7 @@ impl Session {
             let request = *request;
             // r[end.cancels]
             self.phase = Phase::Cancelling { request };
-            self.sent = ctx.now;
+            self.sent = ctx.step.now;
             ctx.send(ToStore::Cancel {
                 session: id.clone(),
                 request,
@@ -273,14 +263,10 @@ impl Session {
         keeps: bool,
         ctx: &mut StepContext<'_, H>,
     ) {
-        let claim = self.state.leave(thread, names).or_else(|| {
-            let wanted = ctx
-                .is_mutant(ProtocolMutant::UnlockByStranger)
-                .then(|| self.state.wanted(names))?;
-            self.state
-                .lock
-                .remove_holder(|claim| claim.wanted == wanted)
-        });
+        let mut claim = self.state.leave(thread, names);
+        if claim.is_none() && !ctx.rules.frees_own_alone() {
+            claim = self.state.remove_any(names);
+        }
         let Some(claim) = claim else {
             self.state.tidy();
             match self
@@ -298,7 +284,7 @@ impl Session {
         if keeps {
             self.state.merge(claim.written);
         }
-        self.used = ctx.now;
+        self.used = ctx.step.now;
         self.settle(id, ctx);
     }
 
@@ -316,8 +302,7 @@ impl Session {
         // r[recall.keeps-until-out]
         if self.state.lock.holders().is_empty() {
             // r[grant.gives-back-hinted]
-            let is_tired =
-                is_idle && (grant.give_back || ctx.is_mutant(ProtocolMutant::NeverKeeps));
+            let is_tired = is_idle && ctx.rules.gives_back(grant.give_back);
             if is_recalled || is_tired || (ctx.is_closing && is_idle) {
                 // r[recall.obeyed]
                 self.release(id, ctx);
@@ -326,7 +311,7 @@ impl Session {
                 self.state.tidy();
             }
         } else if is_recalled {
-            if ctx.is_mutant(ProtocolMutant::ReleasesWhileInside) {
+            if !ctx.rules.waits_for_insiders() {
                 return self.release(id, ctx);
             }
             // Under a recall, each write set is made durable when its thread leaves. Rule 11.
@@ -365,7 +350,7 @@ impl Session {
         why: Poison,
         ctx: &mut StepContext<'_, H>,
     ) {
-        if why == Poison::Late && ctx.is_mutant(ProtocolMutant::AppliesLateWrites) {
+        if ctx.rules.keeps_poisoned(why == Poison::Late) {
             self.state.merge_of(|_| true);
         }
         if why != Poison::Late {

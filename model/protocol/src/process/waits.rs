@@ -1,27 +1,25 @@
 //! The waits of each thread, the sessions that block the threads inside a recalled session, and deadlocks. Rules 3 and
 //! 17.
 
-use super::context::StepContext;
+use super::context::{Step, StepContext};
 use super::session::{Ending, Phase, Session};
 use super::watch::Reach;
 use super::{Answer, Output, ProcessMachine};
-use crate::id::{SessionId, ThreadId, Time, Token};
+use crate::id::{SessionId, ThreadId, Token};
 use crate::message::{Refusal, ToStore};
-use crate::mutant::{Hook, ProtocolMutant};
+use crate::mutant::Hook;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 impl<H: Hook> ProcessMachine<H> {
-    /// Updates `waits` after a step of the session `id`, whose outputs begin at `from`. `caller` is the thread that
-    /// called.
+    /// Updates `waits` after a step of the session `id` with these outputs. `caller` is the thread that called.
     pub(crate) fn note_waits(
         &mut self,
         id: &SessionId,
         caller: Option<ThreadId>,
-        from: usize,
-        out: &[Output],
+        outputs: &[Output],
     ) {
-        for output in &out[from..] {
+        for output in outputs {
             let Output::Answer {
                 thread,
                 answer: Answer::Locked(_) | Answer::Refused(_) | Answer::Poisoned(_),
@@ -53,7 +51,7 @@ impl<H: Hook> ProcessMachine<H> {
         &mut self,
         id: &SessionId,
         caller: Option<ThreadId>,
-        out: &mut Vec<Output>,
+        step: &mut Step<'_>,
     ) -> bool {
         let Some(session) = self.sessions.get_mut(id) else {
             return false;
@@ -66,14 +64,14 @@ impl<H: Hook> ProcessMachine<H> {
         if is_busy && owes_busy {
             let blocked_on = self.blocked_on(id).0;
             // r[recall.obeyed]
-            self.say_busy(id, blocked_on, out);
+            self.say_busy(id, blocked_on, step);
         }
         for session in self.busy_beside(id, caller) {
             let (blocked_on, reach) = self.blocked_on(&session);
             self.watch.set(&session, reach);
             if self.busy.get(&session) != Some(&blocked_on) {
                 // r[deadlock.says-again]
-                self.say_busy(&session, blocked_on, out);
+                self.say_busy(&session, blocked_on, step);
             }
         }
         owes_busy
@@ -103,12 +101,7 @@ impl<H: Hook> ProcessMachine<H> {
 
     /// Refuses waits that a closing gate turns into a deadlock. When the gate closes, threads outside wait for all
     /// threads inside, which may wait for them in other sessions. Rule 17.
-    pub(crate) fn break_gate_deadlocks(
-        &mut self,
-        now: Time,
-        id: &SessionId,
-        out: &mut Vec<Output>,
-    ) {
+    pub(crate) fn break_gate_deadlocks(&mut self, id: &SessionId, step: &mut Step<'_>) {
         let Some(session) = self.sessions.get(id) else {
             return;
         };
@@ -121,11 +114,11 @@ impl<H: Hook> ProcessMachine<H> {
             .collect();
         waiting.sort_unstable();
         for (_, thread) in waiting {
-            self.break_local_deadlock(now, thread, id, out);
+            self.break_local_deadlock(thread, id, step);
         }
     }
 
-    fn say_busy(&mut self, id: &SessionId, blocked_on: Vec<SessionId>, out: &mut Vec<Output>) {
+    fn say_busy(&mut self, id: &SessionId, blocked_on: Vec<SessionId>, step: &mut Step<'_>) {
         let Some(session) = self.sessions.get(id) else {
             return;
         };
@@ -140,7 +133,7 @@ impl<H: Hook> ProcessMachine<H> {
             inside,
             blocked_on: blocked_on.clone(),
         };
-        out.push(Output::Send { link, message });
+        step.send(link, message);
         self.busy.insert(id.clone(), blocked_on);
     }
 
@@ -233,14 +226,11 @@ impl<H: Hook> ProcessMachine<H> {
     /// Called when a wait begins and when a gate closes: a cycle that a new wait closes contains the waiting thread.
     pub(crate) fn break_local_deadlock(
         &mut self,
-        now: Time,
         thread: ThreadId,
         id: &SessionId,
-        out: &mut Vec<Output>,
+        step: &mut Step<'_>,
     ) {
-        if self.hook.is_mutant(ProtocolMutant::OverlooksLocalDeadlock)
-            || !self.is_waiting(thread, id)
-        {
+        if !self.rules.breaks_local_deadlock() || !self.is_waiting(thread, id) {
             return;
         }
         let Some(session) = self.sessions.get(id) else {
@@ -259,7 +249,7 @@ impl<H: Hook> ProcessMachine<H> {
             cycle: cycle.into_iter().collect(),
         };
         // r[deadlock.local]
-        self.in_session(now, id, out, |session, id, ctx| {
+        self.in_session(id, step, |session, id, ctx| {
             session.end_wait(id, thread, why, ctx)
         });
     }

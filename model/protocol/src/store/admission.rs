@@ -12,12 +12,6 @@
 //!
 //! A further condition for new grants would become a field here, for example the rights of a process.
 
-use super::context::StepContext;
-use super::{Output, StoreMachine};
-use crate::id::{SessionId, Time};
-use crate::mutant::{Hook, ProtocolMutant};
-use alloc::vec::Vec;
-
 /// The conditions under which a store accepts new work, as its driver found them. By default the store accepts all
 /// work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -45,61 +39,5 @@ impl Stopping {
     #[must_use]
     pub fn is_stopping(self) -> bool {
         self > Self::No
-    }
-}
-
-impl<H: Hook> StoreMachine<H> {
-    /// Returns the conditions under which the store accepts new work.
-    #[must_use]
-    pub fn admission(&self) -> Admission {
-        self.admission
-    }
-
-    pub(crate) fn on_admission(&mut self, now: Time, admission: Admission, out: &mut Vec<Output>) {
-        let before = self.admission.stopping;
-        let stopping = before.max(admission.stopping);
-        self.admission = Admission {
-            stopping,
-            ..admission
-        };
-        if stopping == before || !self.recalls_everything() {
-            return;
-        }
-        let held: Vec<SessionId> = self.all_held().cloned().collect();
-        for id in held {
-            // r[stop.drains]
-            self.on_operator_recall(now, &id, out);
-        }
-    }
-
-    fn recalls_everything(&self) -> bool {
-        match self.admission.stopping {
-            Stopping::No => false,
-            // r[stop.keeps]
-            Stopping::Keeping => self.hook.is_mutant(ProtocolMutant::StopRecalls),
-            Stopping::Draining => !self.hook.is_mutant(ProtocolMutant::DrainRecallsNothing),
-        }
-    }
-
-    /// Returns the held sessions.
-    pub(crate) fn all_held(&self) -> impl Iterator<Item = &SessionId> {
-        self.peers.iter().flat_map(|(_, peer)| &peer.holds)
-    }
-}
-
-impl<H: Hook> StepContext<'_, H> {
-    /// Returns whether the store stops, so that it must not make a grant.
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.admission.stopping.is_stopping()
-            && !self.is_mutant(ProtocolMutant::GrantsWhileStopping)
-    }
-
-    pub(crate) fn is_draining(&self) -> bool {
-        self.admission.stopping == Stopping::Draining
-    }
-
-    /// Returns whether the disk is full, so that a request that does not wait yet is refused.
-    pub(crate) fn is_full(&self) -> bool {
-        self.admission.is_full && !self.is_mutant(ProtocolMutant::GrantsWhenFull)
     }
 }

@@ -1,16 +1,13 @@
 //! The context of a step: the time, the settings, the counter, the processes, and the outputs.
 
-use super::admission::Admission;
-use super::peers::Peer;
+use super::admission::{Admission, Stopping};
+use super::peers::Peers;
 use crate::attributes::{Delta, Update};
 use crate::config::StoreSettings;
-use crate::id::{Incarnation, Link, ProcessId, Request, SessionId, Stamp, Time, Token};
+use crate::id::{Link, ProcessId, Request, SessionId, Stamp, Time, Token};
 use crate::message::{Refusal, Revocation, ToProcess};
-use crate::mutant::{Hook, ProtocolMutant};
-use crate::renumber::Numbers;
+use crate::mutant::Hook;
 use crate::store::Session;
-use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 /// An action that a store asks of its driver. See the [module](crate::store#outputs) for the order.
@@ -65,152 +62,57 @@ impl Stamps {
     }
 }
 
-/// The processes that have a lease.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Peers {
-    peers: BTreeMap<ProcessId, Box<Peer>>,
-    /// The number of sessions that all processes together hold.
-    pub(crate) held: usize,
-    /// The number of waits of all processes together, one for each place in a queue.
-    pub(crate) waiting: usize,
-}
-
-impl Peers {
-    pub(crate) fn get(&self, process: &ProcessId) -> Option<&Peer> {
-        self.peers.get(process).map(|peer| &**peer)
-    }
-
-    pub(crate) fn get_mut(&mut self, process: &ProcessId) -> Option<&mut Peer> {
-        self.peers.get_mut(process).map(|peer| &mut **peer)
-    }
-
-    pub(crate) fn is_connected(&self, process: &ProcessId) -> bool {
-        self.get(process).is_some_and(|peer| peer.link.is_some())
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&ProcessId, &Peer)> {
-        self.peers.iter().map(|(process, peer)| (process, &**peer))
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.peers.len()
-    }
-
-    /// Returns the process, after creating it if it had no lease.
-    pub(crate) fn enter(&mut self, process: &ProcessId) -> &mut Peer {
-        self.peers.entry(process.clone()).or_insert_with(|| {
-            Box::new(Peer {
-                incarnation: Incarnation::default(),
-                minor: 0,
-                link: None,
-                last_link: 0,
-                lease: Time::ZERO,
-                holds: BTreeSet::new(),
-                waits: BTreeSet::new(),
-                recalled: BTreeSet::new(),
-            })
-        })
-    }
-
-    pub(crate) fn remove(&mut self, process: &ProcessId) {
-        self.forget_stakes(process);
-        self.peers.remove(process);
-    }
-
-    /// Notes that the process holds the session and no longer waits for it.
-    pub(crate) fn holds(&mut self, process: &ProcessId, id: &SessionId) {
-        self.waits_no_more(process, id);
-        if let Some(peer) = self.peers.get_mut(process) {
-            self.held += usize::from(peer.holds.insert(id.clone()));
-        }
-    }
-
-    pub(crate) fn holds_no_more(&mut self, process: &ProcessId, id: &SessionId) {
-        if let Some(peer) = self.peers.get_mut(process) {
-            self.held -= usize::from(peer.holds.remove(id));
-            peer.recalled.remove(id);
-        }
-    }
-
-    pub(crate) fn waits(&mut self, process: &ProcessId, id: &SessionId) {
-        if let Some(peer) = self.peers.get_mut(process) {
-            self.waiting += usize::from(peer.waits.insert(id.clone()));
-        }
-    }
-
-    pub(crate) fn waits_no_more(&mut self, process: &ProcessId, id: &SessionId) {
-        if let Some(peer) = self.peers.get_mut(process) {
-            self.waiting -= usize::from(peer.waits.remove(id));
-        }
-    }
-
-    /// Forgets all remaining holds and waits of the process.
-    pub(crate) fn forget_stakes(&mut self, process: &ProcessId) {
-        if let Some(peer) = self.peers.get_mut(process) {
-            self.held -= core::mem::take(&mut peer.holds).len();
-            self.waiting -= core::mem::take(&mut peer.waits).len();
-            peer.recalled.clear();
-        }
-    }
-
-    pub(crate) fn rename(&mut self, name: impl Fn(&ProcessId) -> ProcessId) {
-        let old = core::mem::take(&mut self.peers);
-        self.peers = old
-            .into_iter()
-            .map(|(process, peer)| (name(&process), peer))
-            .collect();
-    }
-
-    /// Enters a holder that the records name. The holder receives a lease; its connection comes with its `Hello`.
-    pub(crate) fn recover(
-        &mut self,
-        process: &ProcessId,
-        incarnation: Incarnation,
-        lease: Time,
-        session: &SessionId,
-    ) {
-        let is_new = !self.peers.contains_key(process);
-        let peer = self.enter(process);
-        if is_new {
-            peer.lease = lease;
-        }
-        peer.incarnation = peer.incarnation.max(incarnation);
-        self.holds(process, session);
-    }
-
-    pub(crate) fn visit(&mut self, numbers: &mut impl Numbers) {
-        for (process, peer) in &mut self.peers {
-            peer.visit(process, numbers);
-        }
-    }
-}
-
 /// The context of a step; see the [module](self).
 pub(crate) struct StepContext<'a, H> {
     pub(crate) now: Time,
-    pub(crate) hook: H,
+    pub(crate) rules: H,
     pub(crate) settings: &'a StoreSettings,
-    pub(crate) admission: Admission,
+    pub(crate) admission: &'a mut Admission,
     pub(crate) stamps: &'a mut Stamps,
     pub(crate) peers: &'a mut Peers,
     pub(crate) out: &'a mut Vec<Output>,
 }
 
 impl<H: Hook> StepContext<'_, H> {
-    pub(crate) fn is_mutant(&self, mutant: ProtocolMutant) -> bool {
-        self.hook.is_mutant(mutant)
+    /// Returns whether the store stops, so that it must not make a grant.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.rules
+            .grants_nothing(self.admission.stopping.is_stopping())
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.admission.stopping == Stopping::Draining
+    }
+
+    /// Returns whether the disk is full, so that a request that does not wait yet is refused.
+    pub(crate) fn is_full(&self) -> bool {
+        self.rules.refuses_for_storage(self.admission.is_full)
     }
 
     /// Sends a message to a connected process. A process without a connection learns the same after its `Hello` (rule
     /// 15).
     pub(crate) fn send(&mut self, process: &ProcessId, message: ToProcess) {
         if let Some(link) = self.peers.get(process).and_then(|peer| peer.link) {
-            self.out.push(Output::Send {
-                process: process.clone(),
-                link,
-                message,
-            });
+            self.send_on(link, process, message);
         }
+    }
+
+    /// Sends a message on a connection. The process may be without a lease.
+    pub(crate) fn send_on(&mut self, link: Link, process: &ProcessId, message: ToProcess) {
+        self.out.push(Output::Send {
+            process: process.clone(),
+            link,
+            message,
+        });
+    }
+
+    /// Sends the reason for which a connection is not accepted, and closes the connection.
+    pub(crate) fn turn_away(&mut self, link: Link, process: &ProcessId, why: ToProcess) {
+        self.send_on(link, process, why);
+        self.out.push(Output::Disconnect {
+            process: process.clone(),
+            link,
+        });
     }
 
     /// Ends a request without a grant.
@@ -265,7 +167,7 @@ impl<H: Hook> StepContext<'_, H> {
         self.out.push(Output::Persist(update));
     }
 
-    /// Notes that the process holds the session. See [`Peer::holds`].
+    /// Notes that the process holds the session. See [`holds`](super::peers::Peer::holds).
     pub(crate) fn holds(&mut self, process: &ProcessId, id: &SessionId) {
         self.peers.holds(process, id);
     }
@@ -275,7 +177,7 @@ impl<H: Hook> StepContext<'_, H> {
         self.peers.holds_no_more(process, id);
     }
 
-    /// Notes that the process waits for the session. See [`Peer::waits`].
+    /// Notes that the process waits for the session. See [`waits`](super::peers::Peer::waits).
     pub(crate) fn waits(&mut self, process: &ProcessId, id: &SessionId) {
         self.peers.waits(process, id);
     }
@@ -285,7 +187,7 @@ impl<H: Hook> StepContext<'_, H> {
         self.peers.waits_no_more(process, id);
     }
 
-    /// Notes whether the grant of the session that the process has is recalled. See [`Peer::recalled`].
+    /// Notes whether the grant of the session that the process has is recalled. See [`recalled`](super::peers::Peer::recalled).
     pub(crate) fn is_recalled(&mut self, process: &ProcessId, id: &SessionId, is_recalled: bool) {
         let Some(peer) = self.peers.get_mut(process) else {
             return;

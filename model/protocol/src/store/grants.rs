@@ -2,84 +2,65 @@
 
 use super::context::StepContext;
 use super::recalls::Recall;
-use super::{Output, Place, Session, StoreMachine};
+use super::step::Step;
+use super::{Place, Session};
 use crate::EXISTING_SINCE;
-use crate::attributes::{Delta, Holder, State};
+use crate::attributes::{Delta, Holder};
 use crate::id::{ProcessId, Request, SessionId, Ticket, Time, Token};
 use crate::lock::Gate;
-use crate::message::{AcquireRequest, Limited, Reason, Refusal, ToProcess, WaitMode};
-use crate::mutant::{Hook, ProtocolMutant};
-use alloc::vec::Vec;
+use crate::message::{AcquireRequest, Granted, Limited, Reason, Refusal, ToProcess, WaitMode};
+use crate::mutant::Hook;
 
-impl<H: Hook> StoreMachine<H> {
-    pub(crate) fn on_acquire(
-        &mut self,
-        now: Time,
-        process: &ProcessId,
-        mut acquire: AcquireRequest,
-        out: &mut Vec<Output>,
-    ) {
+impl<H: Hook> Step<'_, H> {
+    pub(crate) fn on_acquire(&mut self, process: &ProcessId, mut acquire: AcquireRequest) {
         let id = acquire.session.clone();
         // A process of 1.0 does not understand the refusal, so its flag means nothing. r[wire.newer]
-        let minor = self.peers.get(process).map_or(0, |peer| peer.minor);
+        let minor = self.ctx.peers.get(process).map_or(0, |peer| peer.minor);
         acquire.existing &= minor >= EXISTING_SINCE;
-        let (mut ctx, sessions) = self.open(now, out);
         // r[grant.new-session]
-        let session = sessions.get_or_create(&id);
+        let session = self.sessions.get_or_create(&id);
         // r[limit.until-heard]
         if session.has_heard_of_loss(process, &acquire) {
-            session.void(&id, &mut ctx);
+            session.void(&id, &mut self.ctx);
         }
         if session.holder() == Some(process) {
-            session.grant_again(&id, &acquire, &mut ctx);
-        } else if ctx.is_mutant(ProtocolMutant::GrantsToTwo) && session.holder().is_some() {
-            let place = session.place(process, &acquire, &mut ctx);
-            session.end_grant(&id, &mut ctx);
-            session.lock.enqueue_before(place, |_| true);
-            ctx.waits(process, &id);
-            session.pass_on(&id, Delta::default(), None, &mut ctx);
-        } else if session.refresh_waiter(&id, process, &acquire, &mut ctx) {
+            session.grant_again(&id, &acquire, &mut self.ctx);
+        } else if session.holder().is_some() && !self.ctx.rules.waits_for_holder() {
+            session.take_from_holder(&id, process, &acquire, &mut self.ctx);
+        } else if session.refresh_waiter(&id, process, &acquire, &mut self.ctx) {
             // The request was a repetition and is answered. A process that has connected again may find the session
             // free.
-            session.serve(&id, &mut ctx);
-        } else if let Some(why) = session.refusal_of(process, &acquire, &ctx) {
+            session.serve(&id, &mut self.ctx);
+        } else if let Some(why) = session.refusal_of(process, &acquire, &self.ctx) {
             // r[limit.harms-nobody]
-            ctx.refuse(process, &id, acquire.request, why);
-        } else if session.holder().is_none() && !ctx.is_stopping() {
+            self.ctx.refuse(process, &id, acquire.request, why);
+        } else if session.holder().is_none() && !self.ctx.is_stopping() {
             // r[grant.at-once] r[grant.exclusive]
             // No connected process waits, so this request need not queue. Rule 6, r[queue.passes-by].
-            let place = session.place(process, &acquire, &mut ctx);
+            let place = session.place(process, &acquire, &mut self.ctx);
             session.lock.hold(place);
-            session.start_grant(&id, &mut ctx);
-            session.publish(&id, Delta::default(), None, true, &mut ctx);
+            session.start_grant(&id, &mut self.ctx);
+            session.publish(&id, Delta::default(), None, true, &mut self.ctx);
             return;
         } else {
-            session.queue(&id, process, &acquire, &mut ctx);
+            session.queue(&id, process, &acquire, &mut self.ctx);
         }
-        self.break_deadlock(now, &id, out);
-        if !self.hook.is_mutant(ProtocolMutant::RemembersAbsent) {
+        self.break_deadlock(&id);
+        if self.ctx.rules.forgets_absent() {
             // r[exists.leaves-nothing]
             self.tidy(&id);
         }
     }
 
-    pub(crate) fn on_cancel(
-        &mut self,
-        now: Time,
-        process: &ProcessId,
-        id: &SessionId,
-        request: Request,
-        out: &mut Vec<Output>,
-    ) {
-        let (mut ctx, sessions) = self.open(now, out);
-        let session = sessions.get_or_create(id);
+    pub(crate) fn on_cancel(&mut self, process: &ProcessId, id: &SessionId, request: Request) {
+        let session = self.sessions.get_or_create(id);
         if session.holder() == Some(process) && session.lock.holders()[0].request == request {
-            if ctx.is_mutant(ProtocolMutant::CancelDropsGrant) {
-                session.void(id, &mut ctx);
-            } else {
+            if self.ctx.rules.keeps_cancelled_grant() {
                 // The grant crossed the cancel and ends the request.
                 // r[end.cancel-crossed]
-                session.send_grant(id, None, &mut ctx);
+                session.send_grant(id, &mut self.ctx);
+            } else {
+                session.void(id, &mut self.ctx);
             }
         } else {
             if session
@@ -87,27 +68,20 @@ impl<H: Hook> StoreMachine<H> {
                 .waiters()
                 .any(|place| place.process == *process && place.request <= request)
             {
-                session.remove_waiter(id, process, &mut ctx);
+                session.remove_waiter(id, process, &mut self.ctx);
             }
             // r[end.cancelled]
-            ctx.refuse(process, id, request, Refusal::Cancelled);
+            self.ctx.refuse(process, id, request, Refusal::Cancelled);
         }
         self.tidy(id);
     }
 
-    pub(crate) fn on_wait_end(
-        &mut self,
-        now: Time,
-        id: &SessionId,
-        process: &ProcessId,
-        out: &mut Vec<Output>,
-    ) {
-        let (mut ctx, sessions) = self.open(now, out);
-        let Some(session) = sessions.get_mut(id) else {
+    pub(crate) fn on_wait_end(&mut self, id: &SessionId, process: &ProcessId) {
+        let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
         // r[end.answered]
-        session.refuse_waiter(id, process, Refusal::Deadline, &mut ctx);
+        session.refuse_waiter(id, process, Refusal::Deadline, &mut self.ctx);
         self.tidy(id);
     }
 }
@@ -160,10 +134,8 @@ impl Session {
         let last = ctx.stamps.last();
         let is_taken = |ticket: &Ticket| self.lock.waiters().any(|place| place.ticket == *ticket);
         // r[queue.presented]
-        let presented = acquire
-            .ticket
-            .filter(|ticket| ticket.0 <= last && !is_taken(ticket));
-        let presented = presented.filter(|_| !ctx.is_mutant(ProtocolMutant::IgnoresTicket));
+        let presented = ctx.rules.presented(acquire.ticket);
+        let presented = presented.filter(|ticket| ticket.0 <= last && !is_taken(ticket));
         Place {
             process: process.clone(),
             request: acquire.request,
@@ -186,9 +158,9 @@ impl Session {
         let limits = &ctx.settings.limits;
         let stops = ctx.is_stopping();
         let has_to_wait = self.holder().is_some() || stops;
-        let is_full = self.lock.waiting() >= limits.waiters_max && has_to_wait;
+        let waiting = self.lock.waiting();
         // r[limit.waiters]
-        if is_full && !ctx.is_mutant(ProtocolMutant::QueueWithoutLimit) {
+        if has_to_wait && ctx.rules.is_queue_full(waiting, limits.waiters_max) {
             return Some(Refusal::Limit(Limited::Waiters));
         }
         // r[limit.grants]
@@ -200,7 +172,8 @@ impl Session {
             return Some(Refusal::Limit(Limited::Grants));
         }
         // r[exists.only] r[exists.true]
-        if acquire.existing && self.is_absent(ctx) && self.holder().is_none() {
+        if acquire.existing && ctx.rules.is_absent(self.record.exists()) && self.holder().is_none()
+        {
             // The refusal needs no room on the disk, so this test comes first. r[exists.absent]
             return Some(Refusal::Absent);
         }
@@ -214,9 +187,9 @@ impl Session {
         }
         let holder = self.holder()?;
         // r[try.refused-when-busy]
-        let is_busy = self.busy.is_some() && !ctx.is_mutant(ProtocolMutant::TryWaitsForThread);
+        let is_busy = self.busy.is_some() && ctx.rules.refuses_busy_try();
         // r[try.refused-otherwise]
-        let would_wait = self.lock.waiting() > 0 || is_busy || !ctx.is_connected(holder);
+        let would_wait = waiting > 0 || is_busy || !ctx.is_connected(holder);
         (acquire.wait_mode == WaitMode::Try && would_wait).then_some(Refusal::WouldBlock)
     }
 
@@ -230,26 +203,19 @@ impl Session {
     ) {
         let place = self.place(process, acquire, ctx);
         let ticket = place.ticket;
-        if ctx.is_mutant(ProtocolMutant::LifoAtStore) {
-            self.lock.enqueue_before(place, |_| true);
-        } else if ctx.is_mutant(ProtocolMutant::IgnoresTicket) {
-            self.lock.enqueue(place);
-        } else {
-            // r[queue.presented]
-            self.lock
-                .enqueue_before(place, |other| other.ticket > ticket);
-        }
+        let rules = ctx.rules;
+        // r[queue.presented]
+        self.lock
+            .enqueue_before(place, |other| rules.goes_before(ticket, other.ticket));
         ctx.waits(process, id);
         // r[queue.told]
         ctx.send(process, queued(acquire, ticket));
-        match acquire.wait_mode {
-            // r[stop.keeps]
-            _ if ctx.is_stopping() => {}
-            WaitMode::Try if ctx.is_mutant(ProtocolMutant::TryNeverRecalls) => {}
+        // r[stop.keeps]
+        if !ctx.is_stopping()
+            && let Some(reason) = rules.reason_of(acquire.wait_mode)
+        {
             // r[try.recalls] r[recall.asks]
-            WaitMode::Try => self.ensure_recall(id, Reason::Try, ctx),
-            // r[recall.asks]
-            WaitMode::Wait => self.ensure_recall(id, Reason::Wait, ctx),
+            self.ensure_recall(id, reason, ctx);
         }
     }
 
@@ -262,7 +228,7 @@ impl Session {
         acquire: &AcquireRequest,
         ctx: &mut StepContext<'_, H>,
     ) -> bool {
-        if ctx.is_mutant(ProtocolMutant::QueuesTwice) {
+        if !ctx.rules.joins_wait() {
             return false;
         }
         let refreshed = self.lock.change_waiter(process, |place| {
@@ -321,18 +287,20 @@ impl Session {
         // r[grant.names-request]
         place.request = acquire.request;
         place.known = acquire.known;
-        if ctx.is_mutant(ProtocolMutant::ReadBumpsToken) {
-            let token = Token(ctx.stamps.draw());
-            self.record
-                .head
-                .holder
-                .as_mut()
-                .expect("the caller has seen a holder in the record")
-                .token = token;
-            ctx.persist(id, self, Delta::default());
+        if !ctx.rules.keeps_token() {
+            self.renew_token(id, ctx);
         }
         // r[grant.same-again]
-        self.send_grant(id, None, ctx);
+        self.send_grant(id, ctx);
+    }
+
+    /// Gives the grant a new token.
+    pub(crate) fn renew_token<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
+        let token = Token(ctx.stamps.draw());
+        if let Some(holder) = &mut self.record.head.holder {
+            holder.token = token;
+        }
+        ctx.persist(id, self, Delta::default());
     }
 
     pub(crate) fn remove_waiter<H: Hook>(
@@ -374,6 +342,15 @@ impl Session {
         }
     }
 
+    /// Voids a grant without the holder's consent and passes the session on.
+    pub(crate) fn void<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
+        if !ctx.rules.ends_recall() {
+            return self.void_under_recall(id, ctx);
+        }
+        self.end_grant(id, ctx);
+        self.pass_on(id, Delta::default(), None, ctx);
+    }
+
     /// Grants a free session to the first connected waiter, if there is one. r[queue.passes-by]
     fn serve<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         // r[queue.passes-by] r[grant.exclusive]
@@ -405,32 +382,24 @@ impl Session {
         is_granted: bool,
         ctx: &mut StepContext<'_, H>,
     ) {
-        if is_granted && ctx.is_mutant(ProtocolMutant::GrantsBeforeDurable) {
-            self.send_grant(id, None, ctx);
-            ctx.persist(id, self, delta);
-        } else {
-            ctx.persist(id, self, delta);
-        }
+        let from = ctx.out.len();
+        // r[grant.durable]
+        ctx.persist(id, self, delta);
         if let Some((process, message)) = reply {
             ctx.send(process, message);
         }
-        // r[grant.durable]
-        if is_granted && !ctx.is_mutant(ProtocolMutant::GrantsBeforeDurable) {
-            self.send_grant(id, None, ctx);
+        let sent = ctx.out.len();
+        if is_granted {
+            self.send_grant(id, ctx);
         }
-    }
-
-    /// Returns whether a request that is only for an existing session cannot have this one.
-    fn is_absent<H: Hook>(&self, ctx: &StepContext<'_, H>) -> bool {
-        !ctx.is_mutant(ProtocolMutant::GrantsAbsent)
-            && (!self.record.exists() || ctx.is_mutant(ProtocolMutant::DeniesExisting))
+        ctx.rules.order_grant(ctx.out, from, sent);
     }
 
     /// Refuses the requests at the head of the queue that are only for an existing session, when there is none. If a
     /// connected process that accepts a new session is ahead in the queue, a request behind it waits: that process may
     /// create the session. r[exists.absent]
     fn refuse_absent<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
-        if !self.is_absent(ctx) {
+        if !ctx.rules.is_absent(self.record.exists()) {
             return;
         }
         let mut is_head = true;
@@ -457,8 +426,9 @@ impl Session {
         let mut next = self.lock.next(Gate::Open);
         // r[queue.fifo-connected] r[grant.connected]
         while let Some(spot) = next
-            && !ctx.is_connected(&self.lock.at(spot).process)
-            && !ctx.is_mutant(ProtocolMutant::GrantsToUnconnected)
+            && !ctx
+                .rules
+                .may_receive(ctx.is_connected(&self.lock.at(spot).process))
         {
             next = self.lock.after(spot);
         }
@@ -466,11 +436,9 @@ impl Session {
         let Some(head) = next.filter(|_| !ctx.is_stopping()) else {
             return false;
         };
-        let second = self.lock.after(head);
-        let skipped = second.filter(|_| ctx.is_mutant(ProtocolMutant::SkipsHead));
-        let head = skipped.unwrap_or(head);
+        let next = ctx.rules.next_holder(head, || self.lock.after(head));
         // r[end.once]
-        self.lock.admit(head);
+        self.lock.admit(next);
         self.start_grant(id, ctx);
         true
     }
@@ -512,22 +480,17 @@ impl Session {
         }
     }
 
-    /// Sends the holder its grant. `state` overrides the state that is sent, for a mutant only. Other processes that
-    /// try are refused; other processes that wait recall the grant at once (rule 2).
-    pub(crate) fn send_grant<H: Hook>(
-        &mut self,
-        id: &SessionId,
-        state: Option<State>,
-        ctx: &mut StepContext<'_, H>,
-    ) {
-        if !ctx.is_mutant(ProtocolMutant::TryWaitsForThread) {
+    /// Sends the holder its grant. Other processes that try are refused; other processes that wait recall the grant at
+    /// once (rule 2).
+    pub(crate) fn send_grant<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
+        if ctx.rules.refuses_busy_try() {
             // r[try.refused-otherwise]
             self.refuse_tries(id, ctx);
         }
-        let is_stale = ctx.is_mutant(ProtocolMutant::KeepsRecallOfDead) && self.recall.is_some();
+        let is_left = self.recall.is_some() && !ctx.rules.ends_recall();
         // r[recall.not-without-reason] r[recall.asks]
         if let (None, Some(reason)) = (&self.recall, self.reason_of_waiters(ctx.peers))
-            && !ctx.is_mutant(ProtocolMutant::ForgetsRecall)
+            && ctx.rules.may_recall()
             && !ctx.is_stopping()
         {
             let recall = Recall::new(reason, ctx.now, ctx.settings);
@@ -541,26 +504,23 @@ impl Session {
             .expect("the caller has made a process the holder of the record");
         let place = &self.lock.holders()[0];
         // r[grant.state]
-        let sent = if ctx.is_mutant(ProtocolMutant::SendsNoState) && place.known.is_some() {
-            State::Unchanged
-        } else {
-            state.unwrap_or_else(|| self.record.state_since(place.known))
-        };
-        let message = ToProcess::Granted {
+        let state = || self.record.state_since(place.known);
+        let state = ctx.rules.granted_state(place.known, state);
+        let message = ToProcess::Granted(Granted {
             session: id.clone(),
             // r[grant.names-request]
             request: place.request,
             token: holder.token,
             version: self.record.head.version,
-            state: sent,
+            state,
             recall: self
                 .recall
                 .as_ref()
-                .filter(|_| !is_stale)
+                .filter(|_| !is_left)
                 .map(|recall| recall.recall_info(ctx.now)),
             // r[grant.give-back]
             give_back: ctx.settings.turns > 0 && self.turns >= ctx.settings.turns,
-        };
+        });
         ctx.send(&holder.process, message);
     }
 }

@@ -5,11 +5,12 @@
 //! [`StoreMachine::concerned`] before each step, and [admits](StoreMachine::admit) the durable records that are
 //! missing.
 
+use super::deadlock::needs;
 use super::{Input, Place, Session, StoreMachine, Timer};
 use crate::attributes::Record;
 use crate::id::{Request, SessionId, Ticket, Time};
-use crate::message::{ToStore, WaitMode};
-use crate::mutant::{Hook, ProtocolMutant};
+use crate::message::{Commit, Hello, Release, ToStore, WaitMode};
+use crate::mutant::Hook;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -25,9 +26,8 @@ impl<H: Hook> StoreMachine<H> {
             record: record.clone(),
             ..Session::default()
         };
-        if self.hook.is_mutant(ProtocolMutant::ForgetsHolderOnRestart) {
-            session.record.head.holder = None;
-        }
+        let holder = &mut session.record.head.holder;
+        *holder = self.rules.recovered_holder(holder.take());
         if let Some(holder) = &session.record.head.holder {
             // r[lease.restart]
             let lease = now.after(self.settings.lease_ms);
@@ -73,14 +73,14 @@ impl<H: Hook> StoreMachine<H> {
         // To break a deadlock the store refuses a wait, which may move the deadline of a recall. Rule 17,
         // r[recall.for-nobody].
         let asked = |id: &SessionId| {
-            let needed = self.needs(id).into_iter().cloned();
+            let needed = needs(id, &self.sessions, &self.peers).into_iter().cloned();
             [id.clone()].into_iter().chain(needed)
         };
         match input {
             Input::Message {
                 process, message, ..
             } => match message {
-                ToStore::Hello { holds, waits, .. } => {
+                ToStore::Hello(Hello { holds, waits, .. }) => {
                     let holds = holds.iter().map(|hold| hold.session.clone());
                     let waits = waits.iter().flat_map(|acquire| asked(&acquire.session));
                     of_peer(process).chain(holds).chain(waits).collect()
@@ -93,18 +93,18 @@ impl<H: Hook> StoreMachine<H> {
                     blocked_on,
                     ..
                 } => {
-                    let needed = self.waited_for(process, blocked_on).cloned();
+                    let needed = self.peers.waited_for(process, blocked_on).cloned();
                     [session.clone()].into_iter().chain(needed).collect()
                 }
-                ToStore::Release {
+                ToStore::Release(Release {
                     session,
                     requeue: Some(_),
                     ..
-                } => asked(session).collect(),
+                }) => asked(session).collect(),
                 ToStore::Rename { session, to, .. } => [session.clone(), to.clone()].into(),
                 ToStore::Cancel { session, .. }
-                | ToStore::Commit { session, .. }
-                | ToStore::Release { session, .. }
+                | ToStore::Commit(Commit { session, .. })
+                | ToStore::Release(Release { session, .. })
                 | ToStore::Destroy { session, .. } => [session.clone()].into(),
             },
             Input::Disconnected { process, .. } => {
@@ -122,7 +122,7 @@ impl<H: Hook> StoreMachine<H> {
             | Input::Recall(session) => [session.clone()].into(),
             // Every held session is in memory.
             Input::Admission(admission) if admission.stopping > self.admission.stopping => {
-                self.all_held().cloned().collect()
+                self.peers.all_held().cloned().collect()
             }
             Input::Admission(_) => Vec::new(),
         }

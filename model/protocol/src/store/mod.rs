@@ -16,11 +16,15 @@ mod admission;
 mod barrier;
 mod context;
 mod deadlock;
+mod drain;
 mod grants;
+mod link;
 mod memory;
 mod peers;
 mod recalls;
+mod seeded;
 mod sessions;
+mod step;
 mod writes;
 
 pub use admission::{Admission, Stopping};
@@ -33,12 +37,14 @@ use crate::attributes::{Record, Records};
 use crate::config::{Settings, StoreSettings};
 use crate::id::{Link, ProcessId, Request, SessionId, Ticket, Time, Version};
 use crate::lock::{Claim, Lock, Parts};
-use crate::message::{Reason, ToStore, WaitMode};
-use crate::mutant::{Hook, ProtocolMutant, Sound};
+use crate::message::{ToStore, WaitMode};
+use crate::mutant::{Hook, Sound};
 use crate::renumber::Numbers;
 use alloc::vec::Vec;
-use context::{Peers, StepContext};
+use context::StepContext;
+use peers::Peers;
 use sessions::Sessions;
+use step::Step;
 
 /// An event that a store handles in one step.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -175,7 +181,7 @@ impl Session {
 /// The state machine of the store. See the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct StoreMachine<H = Sound> {
-    pub(crate) hook: H,
+    pub(crate) rules: H,
     pub(crate) settings: Settings<StoreSettings>,
     pub(crate) admission: Admission,
     pub(crate) stamps: Stamps,
@@ -208,16 +214,11 @@ impl<H: Hook> StoreMachine<H> {
         records: &Records,
         now: Time,
     ) -> Self {
-        let epoch = if hook.is_mutant(ProtocolMutant::ReusesTokens) {
-            1
-        } else {
-            epoch
-        };
         let mut store = Self {
-            hook,
+            rules: hook,
             settings,
             admission: Admission::default(),
-            stamps: Stamps::new(epoch),
+            stamps: Stamps::new(hook.epoch(epoch)),
             peers: Peers::default(),
             sessions: Sessions::new(hook),
         };
@@ -229,134 +230,16 @@ impl<H: Hook> StoreMachine<H> {
 
     /// Handles one input and appends the outputs to `out`. `now` never goes back.
     pub fn step(&mut self, now: Time, input: Input, out: &mut Vec<Output>) {
-        match input {
-            Input::Message {
-                process,
-                link,
-                message,
-            } => self.on_message(now, process, link, message, out),
-            Input::Disconnected { process, link } => self.on_disconnected(now, &process, link, out),
-            Input::Timer(timer) => self.on_timer(now, timer, out),
-            Input::Recall(session) => self.on_operator_recall(now, &session, out),
-            Input::Admission(admission) => self.on_admission(now, admission, out),
+        // r[recall.not-early] r[expiry.not-early]
+        if let Input::Timer(timer) = &input
+            && self.due(timer).is_none_or(|due| due > now)
+        {
+            return;
         }
+        self.begin(now, out).take(input);
         #[cfg(debug_assertions)]
         if size_of::<H>() == 0 {
             crate::invariant::assert_store(self);
-        }
-    }
-
-    fn on_message(
-        &mut self,
-        now: Time,
-        process: ProcessId,
-        link: Link,
-        message: ToStore,
-        out: &mut Vec<Output>,
-    ) {
-        if let ToStore::Hello {
-            incarnation,
-            minor,
-            sent,
-            holds,
-            waits,
-        } = message
-        {
-            return self.on_hello(
-                now,
-                &process,
-                peers::Hello {
-                    link,
-                    incarnation,
-                    minor,
-                    sent,
-                    holds,
-                    waits,
-                },
-                out,
-            );
-        }
-        if !self.knows(&process, link, &message, out) {
-            return;
-        }
-        match message {
-            ToStore::Hello { .. } => {
-                unreachable!("the caller's branch above has already handled every Hello")
-            }
-            ToStore::KeepAlive { sent } => self.on_keep_alive(now, &process, sent, out),
-            ToStore::Goodbye => self.on_goodbye(now, &process, out),
-            ToStore::Acquire(acquire) => self.on_acquire(now, &process, acquire, out),
-            ToStore::Cancel { session, request } => {
-                self.on_cancel(now, &process, &session, request, out)
-            }
-            of_grant => self.on_message_of_grant(now, &process, of_grant, out),
-        }
-    }
-
-    /// Takes a message that names a grant by its token.
-    fn on_message_of_grant(
-        &mut self,
-        now: Time,
-        process: &ProcessId,
-        message: ToStore,
-        out: &mut Vec<Output>,
-    ) {
-        match message {
-            ToStore::Commit {
-                session,
-                token,
-                base,
-                delta,
-            } => {
-                let write = writes::Write { token, base, delta };
-                self.on_commit(now, process, &session, write, out);
-            }
-            ToStore::Release {
-                session,
-                token,
-                base,
-                delta,
-                requeue,
-                idle_ms,
-            } => {
-                let write = writes::Write { token, base, delta };
-                let after = writes::After { requeue, idle_ms };
-                self.on_release(now, process, &session, write, after, out);
-            }
-            ToStore::Busy {
-                session,
-                token,
-                inside,
-                blocked_on,
-            } => {
-                let busy = Busy { inside, blocked_on };
-                self.on_busy(now, process, &session, token, busy, out);
-            }
-            ToStore::Destroy { session, token } => {
-                self.on_destroy(now, process, &session, token, out)
-            }
-            ToStore::Rename { session, token, to } => {
-                self.on_rename(now, process, &session, token, to, out)
-            }
-            ToStore::Hello { .. }
-            | ToStore::KeepAlive { .. }
-            | ToStore::Goodbye
-            | ToStore::Acquire(_)
-            | ToStore::Cancel { .. } => unreachable!("`on_message` takes what names no grant"),
-        }
-    }
-
-    fn on_timer(&mut self, now: Time, timer: Timer, out: &mut Vec<Output>) {
-        // r[recall.not-early] r[expiry.not-early]
-        if self.due(&timer).is_none_or(|due| due > now) {
-            return;
-        }
-        match timer {
-            Timer::Lease(process) => self.on_lease_end(now, &process, out),
-            Timer::Remind(session) => self.on_remind(now, &session, out),
-            Timer::Revoke(session) => self.on_revoke(now, &session, out),
-            Timer::Wait(session, process) => self.on_wait_end(now, &session, &process, out),
-            Timer::Expire(session) => self.on_expire(now, &session, out),
         }
     }
 
@@ -449,57 +332,38 @@ impl<H: Hook> StoreMachine<H> {
         self.peers.iter()
     }
 
+    /// Returns the conditions under which the store accepts new work.
+    #[must_use]
+    pub fn admission(&self) -> Admission {
+        self.admission
+    }
+
     /// Returns the counter from which the store draws stamps.
     #[must_use]
     pub fn stamps(&self) -> Stamps {
         self.stamps
     }
 
-    fn on_operator_recall(&mut self, now: Time, id: &SessionId, out: &mut Vec<Output>) {
-        let (mut ctx, sessions) = self.open(now, out);
-        if let Some(session) = sessions.get_mut(id) {
-            // r[recall.operator]
-            session.ensure_recall(id, Reason::Operator, &mut ctx);
-        }
-    }
-
     /// Splits the store into the context of a step and the sessions.
-    pub(crate) fn open<'a>(
-        &'a mut self,
-        now: Time,
-        out: &'a mut Vec<Output>,
-    ) -> (StepContext<'a, H>, &'a mut Sessions<H>) {
+    fn begin<'a>(&'a mut self, now: Time, out: &'a mut Vec<Output>) -> Step<'a, H> {
         let Self {
-            hook,
+            rules,
             settings,
             admission,
             stamps,
             peers,
             sessions,
         } = self;
-        (
-            StepContext {
-                now,
-                hook: *hook,
-                settings,
-                admission: *admission,
-                stamps,
-                peers,
-                out,
-            },
-            sessions,
-        )
-    }
-
-    /// Removes a session that has neither a record, nor a holder, nor waiters.
-    pub(crate) fn tidy(&mut self, id: &SessionId) {
-        if self
-            .sessions
-            .get(id)
-            .is_some_and(|session| session.lock.is_free() && !session.record.exists())
-        {
-            self.sessions.remove(id);
-        }
+        let ctx = StepContext {
+            now,
+            rules: *rules,
+            settings,
+            admission,
+            stamps,
+            peers,
+            out,
+        };
+        Step { ctx, sessions }
     }
 
     /// Shows every number in the store to `numbers`.

@@ -1,13 +1,8 @@
-//! Processes: hello, keep-alive, goodbye, disconnection, and the end of a lease. Rules 10 and 15.
+//! The processes that have a lease.
 
-use super::context::{Peers, StepContext};
-use super::{Output, Session, StoreMachine};
-use crate::id::{Incarnation, Link, ProcessId, Request, SessionId, Time, Token};
-use crate::message::{
-    AcquireRequest, GrantRef, Reason, RecallInfo, Refusal, ToProcess, ToStore, WaitMode,
-};
-use crate::mutant::{Hook, ProtocolMutant};
+use crate::id::{Incarnation, Link, ProcessId, SessionId, Time};
 use crate::renumber::Numbers;
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
@@ -90,7 +85,7 @@ impl Peer {
     }
 
     /// Returns the sessions that the process holds or waits for, in the order of their ids.
-    fn in_order(&self) -> Vec<SessionId> {
+    pub(crate) fn in_order(&self) -> Vec<SessionId> {
         self.holds.union(&self.waits).cloned().collect()
     }
 
@@ -109,445 +104,139 @@ impl Peer {
     }
 }
 
-/// A `Hello` and the connection on which it came.
-pub(crate) struct Hello {
-    pub(crate) link: Link,
-    pub(crate) incarnation: Incarnation,
-    pub(crate) minor: u8,
-    pub(crate) sent: Time,
-    pub(crate) holds: Vec<GrantRef>,
-    pub(crate) waits: Vec<AcquireRequest>,
+/// The processes that have a lease.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Peers {
+    peers: BTreeMap<ProcessId, Box<Peer>>,
+    /// The number of sessions that all processes together hold.
+    pub(crate) held: usize,
+    /// The number of waits of all processes together, one for each place in a queue.
+    pub(crate) waiting: usize,
 }
 
-/// Sends the reason for which a connection is not accepted, and closes the connection.
-fn turn_away(process: &ProcessId, link: Link, why: ToProcess, out: &mut Vec<Output>) {
-    out.push(Output::Send {
-        process: process.clone(),
-        link,
-        message: why,
-    });
-    out.push(Output::Disconnect {
-        process: process.clone(),
-        link,
-    });
-}
-
-impl<H: Hook> StoreMachine<H> {
-    /// Returns whether the message comes from a process with a lease, on the process's newest connection.
-    pub(crate) fn knows(
-        &mut self,
-        process: &ProcessId,
-        link: Link,
-        message: &ToStore,
-        out: &mut Vec<Output>,
-    ) -> bool {
-        match self.peers.get(process) {
-            // r[connect.old-connection]
-            Some(peer) => peer.link == Some(link),
-            None => {
-                // r[lease.told]
-                if *message != ToStore::Goodbye {
-                    let message = ToProcess::LeaseEnded;
-                    out.push(Output::Send {
-                        process: process.clone(),
-                        link,
-                        message,
-                    });
-                }
-                false
-            }
-        }
+impl Peers {
+    pub(crate) fn get(&self, process: &ProcessId) -> Option<&Peer> {
+        self.peers.get(process).map(|peer| &**peer)
     }
 
-    pub(crate) fn on_hello(
-        &mut self,
-        now: Time,
-        process: &ProcessId,
-        hello: Hello,
-        out: &mut Vec<Output>,
-    ) {
-        let Hello {
-            link,
-            incarnation,
-            minor,
-            sent,
-            holds,
-            waits,
-        } = hello;
-        if let Some(peer) = self.peers.get(process) {
-            // r[connect.superseded]
-            if incarnation < peer.incarnation {
-                return turn_away(process, link, ToProcess::Superseded, out);
-            }
-            // r[connect.late-hello]
-            if incarnation == peer.incarnation && link.number <= peer.last_link {
-                return; // This hello came late: a newer connection has already sent one.
-            }
-            if incarnation > peer.incarnation
-                && !self.hook.is_mutant(ProtocolMutant::KeepsOldIncarnation)
-            {
-                if let Some(old) = peer.link {
-                    // r[connect.closes-replaced]
-                    turn_away(process, old, ToProcess::Superseded, out);
-                }
-                // r[connect.new-incarnation]
-                self.void_all(now, process, out);
-            }
-        } else if self.peers.len() >= self.settings.limits.processes_max {
-            // r[limit.processes]
-            return turn_away(process, link, ToProcess::Full, out);
-        }
-        let mut lease = now.after(self.settings.lease_ms);
-        if let Some(peer) = self.peers.get(process)
-            && peer.incarnation == incarnation
-        {
-            // An earlier start may have granted a longer lease, on which the process relies. r[lease.whole]
-            lease = lease.max(peer.lease);
-        }
-        let peer = self.peers.enter(process);
-        (peer.incarnation, peer.minor) = (incarnation, minor);
-        (peer.link, peer.last_link) = (Some(link), link.number);
-        // r[lease.only-keep-alive]
-        peer.lease = lease;
-        self.reconcile(now, process, sent, holds, waits, out);
+    pub(crate) fn get_mut(&mut self, process: &ProcessId) -> Option<&mut Peer> {
+        self.peers.get_mut(process).map(|peer| &mut **peer)
     }
 
-    fn is_held(&self, process: &ProcessId, hold: &GrantRef) -> bool {
-        let session = self.sessions.get(&hold.session);
-        session.is_some_and(|session| session.is_held(process, hold.token))
+    pub(crate) fn is_connected(&self, process: &ProcessId) -> bool {
+        self.get(process).is_some_and(|peer| peer.link.is_some())
     }
 
-    /// Returns the contents of lost `Gone` messages for these grants, where one can have been sent: the session is no
-    /// more, or was renamed.
-    fn ends_of(
-        &self,
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&ProcessId, &Peer)> {
+        self.peers.iter().map(|(process, peer)| (process, &**peer))
+    }
+
+    /// Returns the held sessions.
+    pub(crate) fn all_held(&self) -> impl Iterator<Item = &SessionId> {
+        self.peers.values().flat_map(|peer| &peer.holds)
+    }
+
+    /// Returns those of `sessions` that the process waits for.
+    pub(crate) fn waited_for<'s>(
+        &'s self,
         process: &ProcessId,
-        lost: Vec<GrantRef>,
-    ) -> Vec<(GrantRef, Option<GrantRef>)> {
-        if lost.is_empty() {
-            return Vec::new();
-        }
-        let own = self.peers.get(process).into_iter();
-        let renamed: BTreeMap<Token, GrantRef> = own
-            .flat_map(|peer| &peer.holds)
-            .filter_map(|id| {
-                let holder = self.sessions.get(id)?.record.head.holder.as_ref();
-                let holder = holder.filter(|holder| holder.process == *process)?;
-                let (session, token) = (id.clone(), holder.token);
-                Some((holder.renamed?, GrantRef { session, token }))
+        sessions: &'s [SessionId],
+    ) -> impl Iterator<Item = &'s SessionId> {
+        let waits = self.get(process).map(|peer| &peer.waits);
+        sessions
+            .iter()
+            .filter(move |id| waits.is_some_and(|waits| waits.contains(*id)))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Returns the process, after creating it if it had no lease.
+    pub(crate) fn enter(&mut self, process: &ProcessId) -> &mut Peer {
+        self.peers.entry(process.clone()).or_insert_with(|| {
+            Box::new(Peer {
+                incarnation: Incarnation::default(),
+                minor: 0,
+                link: None,
+                last_link: 0,
+                lease: Time::ZERO,
+                holds: BTreeSet::new(),
+                waits: BTreeSet::new(),
+                recalled: BTreeSet::new(),
             })
-            .collect();
-        // r[reconnect.ended]
-        let end = |hold: GrantRef| match renamed.get(&hold.token) {
-            Some(renamed) => Some((hold, Some(renamed.clone()))),
-            None => {
-                let left = self.sessions.get(&hold.session);
-                (!left.is_some_and(|left| left.is_known())).then_some((hold, None))
-            }
-        };
-        lost.into_iter().filter_map(end).collect()
+        })
     }
 
-    /// Reconciles, rule by rule, the holds and waits that the process states with those that the store has. Rule 15.
-    fn reconcile(
-        &mut self,
-        now: Time,
-        process: &ProcessId,
-        sent: Time,
-        holds: Vec<GrantRef>,
-        waits: Vec<AcquireRequest>,
-        out: &mut Vec<Output>,
-    ) {
-        // r[reconnect.known]
-        let (holds, lost): (Vec<GrantRef>, Vec<GrantRef>) = holds
-            .into_iter()
-            .partition(|hold| self.is_held(process, hold));
-        let gone = self.ends_of(process, lost);
-        let (mut ctx, _) = self.open(now, out);
-        let lease_ms = ctx.settings.lease_ms;
-        // r[limit.told-in-welcome]
-        let limits =
-            (!ctx.is_mutant(ProtocolMutant::KeepsLimitsSecret)).then(|| ctx.settings.limits.said());
-        // r[connect.answers-hello]
-        ctx.send(
-            process,
-            ToProcess::Welcome {
-                minor: crate::MINOR,
-                // r[lease.echo]
-                sent,
-                lease_ms,
-                holds: holds.clone(),
-                gone: gone.clone(),
-                limits,
-            },
-        );
-        // A session that was renamed is held under its new id.
-        let renamed = gone.into_iter().filter_map(|(_, renamed)| renamed);
-        let held = holds.into_iter().chain(renamed).map(|hold| hold.session);
-        let held: BTreeSet<SessionId> = held.collect();
-
-        // A request for a session that the process has given back is settled by that release.
-        // r[reconnect.not-both]
-        let waits: Vec<AcquireRequest> = waits
-            .into_iter()
-            .filter(|acquire| !held.contains(&acquire.session))
-            .collect();
-        let wanted: BTreeMap<&SessionId, Request> = waits
-            .iter()
-            .map(|acquire| (&acquire.session, acquire.request))
-            .collect();
-        let known: Vec<SessionId> = self
-            .peers
-            .get(process)
-            .map(Peer::in_order)
-            .unwrap_or_default();
-        for id in known {
-            let is_held = held.contains(&id);
-            let wanted = wanted.get(&id).copied();
-            let (mut ctx, sessions) = self.open(now, out);
-            let Some(session) = sessions.get_mut(&id) else {
-                continue;
-            };
-            // r[reconnect.dropped-wait]
-            if wanted.is_none() {
-                session.remove_waiter(&id, process, &mut ctx);
-            }
-            if is_held {
-                // r[recall.repeated]
-                session.repeat_recall(&id, &mut ctx);
-            } else if session.holder() == Some(process)
-                && !ctx.is_mutant(ProtocolMutant::KeepsOldIncarnation)
-            {
-                session.settle_unclaimed(&id, wanted, &mut ctx);
-            }
-            self.tidy(&id);
-        }
-        if self.hook.is_mutant(ProtocolMutant::LosesWaitersOnRestart) {
-            return;
-        }
-        for acquire in waits {
-            // r[reconnect.waits]
-            self.on_acquire(now, process, acquire, out);
-        }
-    }
-
-    pub(crate) fn on_keep_alive(
-        &mut self,
-        now: Time,
-        process: &ProcessId,
-        sent: Time,
-        out: &mut Vec<Output>,
-    ) {
-        let lease_ms = self.settings.lease_ms;
-        let Some(peer) = self.peers.get_mut(process) else {
-            return;
-        };
-        // The lease never shrinks: an earlier start of the store may have granted a longer one. r[lease.whole]
-        // r[lease.only-keep-alive]
-        peer.lease = peer.lease.max(now.after(lease_ms));
-        let recalled = peer
-            .recalled
-            .iter()
-            .filter_map(|id| Some((id, self.sessions.get(id)?)));
-        // r[recall.repeated]
-        let recalls = recalled
-            .filter_map(|(id, session)| session.recall_of(id, process, now))
-            .collect();
-        let (mut ctx, _) = self.open(now, out);
-        // r[lease.alive]
-        ctx.send(
-            process,
-            ToProcess::Alive {
-                // r[lease.echo]
-                sent,
-                lease_ms,
-                recalls,
-            },
-        );
-    }
-
-    pub(crate) fn on_disconnected(
-        &mut self,
-        now: Time,
-        process: &ProcessId,
-        link: Link,
-        out: &mut Vec<Output>,
-    ) {
-        let Some(peer) = self.peers.get_mut(process) else {
-            return;
-        };
-        if peer.link != Some(link) {
-            return;
-        }
-        // r[lease.frees-nothing]
-        peer.link = None;
-        if self.hook.is_mutant(ProtocolMutant::FreesOnDisconnect) {
-            self.void_all(now, process, out);
-            return;
-        }
-        // The disconnected process may have been the last connected waiter for these sessions. r[recall.for-nobody]
-        let waits: Vec<SessionId> = peer.waits.iter().cloned().collect();
-        // A try does not wait for a process that cannot answer (rule 13). Each try has caused a recall, so the recalled
-        // sessions suffice.
-        let recalled: Vec<SessionId> = peer.recalled.iter().cloned().collect();
-        for id in recalled {
-            let (mut ctx, sessions) = self.open(now, out);
-            if let Some(session) = sessions.get_mut(&id) {
-                // r[try.refused-otherwise]
-                session.refuse_tries(&id, &mut ctx);
-            }
-        }
-        for id in waits {
-            let (mut ctx, sessions) = self.open(now, out);
-            if let Some(session) = sessions.get_mut(&id) {
-                session.spare_holder(&id, &mut ctx);
-            }
-        }
-    }
-
-    pub(crate) fn on_goodbye(&mut self, now: Time, process: &ProcessId, out: &mut Vec<Output>) {
-        // r[lease.goodbye]
-        self.void_all(now, process, out);
-        if !self.hook.is_mutant(ProtocolMutant::LeaseOutlivesGoodbye) {
-            self.peers.remove(process);
-        }
-    }
-
-    /// Handles the end of a lease: its grants are void, its waits are dropped, and its recalls are cleared. Rule 10.
-    pub(crate) fn on_lease_end(&mut self, now: Time, process: &ProcessId, out: &mut Vec<Output>) {
-        if !self.hook.is_mutant(ProtocolMutant::ForgetsGrantsOfDead) {
-            // r[lease.ends]
-            self.void_all(now, process, out);
-        }
-        let (mut ctx, _) = self.open(now, out);
-        ctx.send(process, ToProcess::LeaseEnded);
+    pub(crate) fn remove(&mut self, process: &ProcessId) {
+        self.forget_stakes(process);
         self.peers.remove(process);
     }
 
-    /// Ends every grant and every wait of the process.
-    fn void_all(&mut self, now: Time, process: &ProcessId, out: &mut Vec<Output>) {
-        let Some(sessions) = self.peers.get(process).map(Peer::in_order) else {
-            return;
-        };
-        // The waits end first, so that nothing is granted to the process while its grants are passed on.
-        if !self.hook.is_mutant(ProtocolMutant::KeepsOrphanedWaiter) {
-            for id in &sessions {
-                let (mut ctx, sessions) = self.open(now, out);
-                if let Some(session) = sessions.get_mut(id) {
-                    session.remove_waiter(id, process, &mut ctx);
-                }
-            }
-        }
-        for id in &sessions {
-            let (mut ctx, sessions) = self.open(now, out);
-            if let Some(session) = sessions.get_mut(id)
-                && session.holder() == Some(process)
-            {
-                session.void(id, &mut ctx);
-            }
-            self.tidy(id);
-        }
-        self.peers.forget_stakes(process);
-    }
-}
-
-impl Session {
-    /// Voids a grant without the holder's consent and passes the session on.
-    pub(crate) fn void<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
-        let keeps_recall = ctx.is_mutant(ProtocolMutant::KeepsRecallOfDead);
-        let recall = self.recall.take_if(|_| keeps_recall);
-        self.end_grant(id, ctx);
-        self.recall = recall;
-        self.pass_on(id, crate::Delta::default(), None, ctx);
-        if let (true, Some(_), Some(holder)) = (keeps_recall, &self.recall, self.holder()) {
-            ctx.is_recalled(holder, id, true); // Without this, a keep-alive would hide the mutant.
+    /// Notes that the process holds the session and no longer waits for it.
+    pub(crate) fn holds(&mut self, process: &ProcessId, id: &SessionId) {
+        self.waits_no_more(process, id);
+        if let Some(peer) = self.peers.get_mut(process) {
+            self.held += usize::from(peer.holds.insert(id.clone()));
         }
     }
 
-    /// Returns the recall that `process` has not answered yet, if any.
-    fn recall_of(
-        &self,
-        id: &SessionId,
+    pub(crate) fn holds_no_more(&mut self, process: &ProcessId, id: &SessionId) {
+        if let Some(peer) = self.peers.get_mut(process) {
+            self.held -= usize::from(peer.holds.remove(id));
+            peer.recalled.remove(id);
+        }
+    }
+
+    pub(crate) fn waits(&mut self, process: &ProcessId, id: &SessionId) {
+        if let Some(peer) = self.peers.get_mut(process) {
+            self.waiting += usize::from(peer.waits.insert(id.clone()));
+        }
+    }
+
+    pub(crate) fn waits_no_more(&mut self, process: &ProcessId, id: &SessionId) {
+        if let Some(peer) = self.peers.get_mut(process) {
+            self.waiting -= usize::from(peer.waits.remove(id));
+        }
+    }
+
+    /// Forgets all remaining holds and waits of the process.
+    pub(crate) fn forget_stakes(&mut self, process: &ProcessId) {
+        if let Some(peer) = self.peers.get_mut(process) {
+            self.held -= core::mem::take(&mut peer.holds).len();
+            self.waiting -= core::mem::take(&mut peer.waits).len();
+            peer.recalled.clear();
+        }
+    }
+
+    pub(crate) fn rename(&mut self, name: impl Fn(&ProcessId) -> ProcessId) {
+        let old = core::mem::take(&mut self.peers);
+        self.peers = old
+            .into_iter()
+            .map(|(process, peer)| (name(&process), peer))
+            .collect();
+    }
+
+    /// Enters a holder that the records name. The holder receives a lease; its connection comes with its `Hello`.
+    pub(crate) fn recover(
+        &mut self,
         process: &ProcessId,
-        now: Time,
-    ) -> Option<(GrantRef, RecallInfo)> {
-        let token = self.token_of(process)?;
-        let recall = self.recall.as_ref()?;
-        Some((
-            GrantRef {
-                session: id.clone(),
-                token,
-            },
-            recall.recall_info(now),
-        ))
-    }
-
-    /// Refuses all waiters that only try. Rule 13.
-    pub(crate) fn refuse_tries<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
-        while let Some(place) = self
-            .lock
-            .remove_waiter(|place| place.wait_mode == WaitMode::Try)
-        {
-            ctx.waits_no_more(&place.process, id);
-            ctx.refuse(&place.process, id, place.request, Refusal::WouldBlock);
-        }
-        self.forget_mild_recall(id, ctx);
-    }
-
-    /// Drops a recall that does not insist, once no waiter needs it any more.
-    pub(crate) fn forget_mild_recall<H: Hook>(
-        &mut self,
-        id: &SessionId,
-        ctx: &mut StepContext<'_, H>,
+        incarnation: Incarnation,
+        lease: Time,
+        session: &SessionId,
     ) {
-        let is_mild = self
-            .recall
-            .as_ref()
-            .is_some_and(|recall| !recall.reason.insists());
-        // r[recall.mild-answered]
-        if is_mild {
-            self.set_recall(id, None, ctx);
+        let is_new = !self.peers.contains_key(process);
+        let peer = self.enter(process);
+        if is_new {
+            peer.lease = lease;
         }
+        peer.incarnation = peer.incarnation.max(incarnation);
+        self.holds(process, session);
     }
 
-    /// Returns the reason for which the connected waiters need the grant back, if any.
-    pub(crate) fn reason_of_waiters(&self, peers: &Peers) -> Option<Reason> {
-        let waiters = self.lock.waiters();
-        let connected = waiters.filter(|place| peers.is_connected(&place.process));
-        let wait_mode = connected.map(|place| place.wait_mode).max()?;
-        Some(if wait_mode == WaitMode::Wait {
-            Reason::Wait
-        } else {
-            Reason::Try
-        })
-    }
-}
-
-impl Session {
-    /// Settles a grant that its holder did not claim in a hello. `wanted` is the request for the session in that hello. Rule 9.
-    fn settle_unclaimed<H: Hook>(
-        &mut self,
-        id: &SessionId,
-        wanted: Option<Request>,
-        ctx: &mut StepContext<'_, H>,
-    ) {
-        // A process that repeats the request of the grant has not received the grant. Any other process has received it, and has
-        // ended it: its threads know the token, which must not be granted again.
-        let granted_for = self.lock.holders()[0].request;
-        match wanted {
-            // r[reconnect.untold]
-            Some(request) if request == granted_for => {}
-            // r[reconnect.untold] r[reconnect.no-token-twice]
-            Some(_) if granted_for == Request::default() => {
-                // A restarted store does not know the request: the grant goes on under a new token.
-                let token = Token(ctx.stamps.draw());
-                if let Some(holder) = &mut self.record.head.holder {
-                    holder.token = token;
-                }
-                ctx.persist(id, self, crate::Delta::default());
-            }
-            // r[reconnect.unclaimed] r[reconnect.no-token-twice]
-            _ => self.void(id, ctx),
+    pub(crate) fn visit(&mut self, numbers: &mut impl Numbers) {
+        for (process, peer) in &mut self.peers {
+            peer.visit(process, numbers);
         }
     }
 }

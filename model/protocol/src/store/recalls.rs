@@ -1,13 +1,14 @@
 //! Recalls: the store asks a holder for its grant, reminds the holder, and revokes the grant in the end. Rules 3, 11
 //! and 13.
 
-use super::context::{Peers, StepContext};
-use super::{Busy, Output, Session, StoreMachine};
+use super::context::StepContext;
+use super::peers::Peers;
+use super::step::Step;
+use super::{Busy, Session, StoreMachine};
 use crate::attributes::Delta;
 use crate::id::{ProcessId, Request, SessionId, Time, Token};
-use crate::message::{GrantRef, Reason, RecallInfo, Revocation, ToProcess};
-use crate::mutant::{Hook, ProtocolMutant};
-use alloc::vec::Vec;
+use crate::message::{GrantRef, Reason, RecallInfo, Refusal, Revocation, ToProcess, WaitMode};
+use crate::mutant::Hook;
 
 /// A recall of the current grant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -63,7 +64,7 @@ impl Session {
         ctx: &mut StepContext<'_, H>,
     ) {
         // r[recall.once]
-        if ctx.is_mutant(ProtocolMutant::ForgetsRecall)
+        if !ctx.rules.may_recall()
             || self.holder().is_none()
             || self
                 .recall
@@ -100,14 +101,14 @@ impl Session {
 
     /// Extends the deadline to the whole time if the recall serves no connected waiter. Returns whether that is so.
     fn moves_deadline<H: Hook>(&mut self, ctx: &StepContext<'_, H>) -> bool {
-        let is_for_nobody = self.is_recalled_for_nobody(ctx.peers)
-            && !ctx.is_mutant(ProtocolMutant::RevokesForNobody);
-        if let Some(recall) = self.recall.as_mut().filter(|_| is_for_nobody) {
+        let is_for_nobody = self.is_recalled_for_nobody(ctx.peers);
+        let is_spared = ctx.rules.spares_holder(is_for_nobody);
+        if let Some(recall) = self.recall.as_mut().filter(|_| is_spared) {
             // r[recall.for-nobody]
             let whole = ctx.now.after(ctx.settings.recall_ms);
             recall.deadline = recall.deadline.max(whole);
         }
-        is_for_nobody
+        is_spared
     }
 
     /// Handles the leaving or disconnection of a waiter. If no other connected waiter needs the recall, the holder
@@ -142,6 +143,58 @@ impl Session {
             },
         );
     }
+
+    /// Returns the recall that `process` has not answered yet, if any.
+    pub(crate) fn recall_of(
+        &self,
+        id: &SessionId,
+        process: &ProcessId,
+        now: Time,
+    ) -> Option<(GrantRef, RecallInfo)> {
+        let token = self.token_of(process)?;
+        let recall = self.recall.as_ref()?;
+        Some((
+            GrantRef {
+                session: id.clone(),
+                token,
+            },
+            recall.recall_info(now),
+        ))
+    }
+
+    /// Refuses all waiters that only try. Rule 13.
+    pub(crate) fn refuse_tries<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
+        while let Some(place) = self
+            .lock
+            .remove_waiter(|place| place.wait_mode == WaitMode::Try)
+        {
+            ctx.waits_no_more(&place.process, id);
+            ctx.refuse(&place.process, id, place.request, Refusal::WouldBlock);
+        }
+        self.forget_mild_recall(id, ctx);
+    }
+
+    /// Drops a recall that does not insist, once no waiter needs it any more.
+    fn forget_mild_recall<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
+        let is_mild = self
+            .recall
+            .as_ref()
+            .is_some_and(|recall| !recall.reason.insists());
+        // r[recall.mild-answered]
+        if is_mild {
+            self.set_recall(id, None, ctx);
+        }
+    }
+
+    /// Returns the reason for which the connected waiters need the grant back, if any.
+    pub(crate) fn reason_of_waiters(&self, peers: &Peers) -> Option<Reason> {
+        let waiters = self.lock.waiters();
+        let connected = waiters.filter(|place| peers.is_connected(&place.process));
+        connected
+            .map(|place| place.wait_mode)
+            .max()
+            .map(Reason::from)
+    }
 }
 
 impl<H: Hook> StoreMachine<H> {
@@ -154,32 +207,38 @@ impl<H: Hook> StoreMachine<H> {
     }
 
     pub(crate) fn revoke_due(&self, session: &Session) -> Option<Time> {
-        if session.busy.is_some() && self.hook.is_mutant(ProtocolMutant::BusyStopsRevoke) {
-            return None;
-        }
+        let is_revoked = self.rules.revokes(session.busy.is_some());
         session
             .recall
             .as_ref()
             // r[recall.mild]
-            .filter(|recall| recall.reason.insists())
+            .filter(|recall| recall.reason.insists() && is_revoked)
             .map(|recall| recall.deadline)
+    }
+}
+
+impl<H: Hook> Step<'_, H> {
+    pub(crate) fn on_operator_recall(&mut self, id: &SessionId) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            // r[recall.operator]
+            session.ensure_recall(id, Reason::Operator, &mut self.ctx);
+        }
     }
 
     pub(crate) fn on_busy(
         &mut self,
-        now: Time,
         process: &ProcessId,
         id: &SessionId,
         token: Token,
         mut busy: Busy,
-        out: &mut Vec<Output>,
     ) {
         // The store reads this list whenever a process waits for the session, so its length is limited. A longer cycle
         // ends by a deadline.
-        busy.blocked_on.truncate(self.settings.limits.threads_max);
+        busy.blocked_on
+            .truncate(self.ctx.settings.limits.threads_max);
         busy.blocked_on.shrink_to_fit();
-        let (mut ctx, sessions) = self.open(now, out);
-        let Some(session) = sessions
+        let Some(session) = self
+            .sessions
             .get_mut(id)
             // r[recall.stray-busy]
             .filter(|session| session.is_held(process, token))
@@ -191,45 +250,43 @@ impl<H: Hook> StoreMachine<H> {
         }
         session.busy = Some(busy);
         // r[expiry.busy-is-use]
-        session.touch(&ctx);
-        if !ctx.is_mutant(ProtocolMutant::TryWaitsForThread) {
+        session.touch(&self.ctx);
+        if self.ctx.rules.refuses_busy_try() {
             // r[try.refused-when-busy]
-            session.refuse_tries(id, &mut ctx);
+            session.refuse_tries(id, &mut self.ctx);
         }
         if session.recall.is_none() {
             session.busy = None;
         }
-        self.break_deadlock(now, id, out);
+        self.break_deadlock(id);
     }
 
-    pub(crate) fn on_remind(&mut self, now: Time, id: &SessionId, out: &mut Vec<Output>) {
-        let (mut ctx, sessions) = self.open(now, out);
-        let Some(session) = sessions.get_mut(id) else {
+    pub(crate) fn on_remind(&mut self, id: &SessionId) {
+        let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
-        session.moves_deadline(&ctx);
+        session.moves_deadline(&self.ctx);
         if let Some(recall) = &mut session.recall {
-            recall.remind = now.after(ctx.settings.remind_ms);
+            recall.remind = self.ctx.now.after(self.ctx.settings.remind_ms);
         }
         // r[recall.reminds]
-        session.repeat_recall(id, &mut ctx);
+        session.repeat_recall(id, &mut self.ctx);
     }
 
     /// Handles the deadline of a recall: the store revokes this one grant. Rule 11.
-    pub(crate) fn on_revoke(&mut self, now: Time, id: &SessionId, out: &mut Vec<Output>) {
-        let (mut ctx, sessions) = self.open(now, out);
-        let Some(session) = sessions.get_mut(id) else {
+    pub(crate) fn on_revoke(&mut self, id: &SessionId) {
+        let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
         let Some(holder) = session.record.head.holder.clone() else {
             return;
         };
         // r[recall.for-nobody]
-        if session.moves_deadline(&ctx) {
+        if session.moves_deadline(&self.ctx) {
             return; // The next repetition of the recall carries the new deadline.
         }
         // r[recall.revokes]
-        session.end_grant(id, &mut ctx);
+        session.end_grant(id, &mut self.ctx);
         let why = Revocation::RecallDeadline;
         let revoked = ToProcess::Revoked {
             session: id.clone(),
@@ -241,7 +298,7 @@ impl<H: Hook> StoreMachine<H> {
             id,
             Delta::default(),
             Some((&holder.process, revoked)),
-            &mut ctx,
+            &mut self.ctx,
         );
         self.tidy(id);
     }

@@ -1,68 +1,48 @@
 //! Writes under the fence: commit, release, destroy, rename, expiry. Rules 7, 9, 14 and 16.
 
 use super::context::StepContext;
-use super::{Output, Session, StoreMachine, grants};
+use super::step::Step;
+use super::{Output, Session, grants};
 use crate::attributes::{Change, Delta, Update};
 use crate::config::StoreSettings;
 use crate::id::{ProcessId, Request, SessionId, Time, Token, Version};
 use crate::message::{
-    AcquireRequest, GrantRef, Limited, Reason, Refusal, Revocation, ToProcess, WaitMode,
+    AcquireRequest, Commit, GrantRef, Limited, Reason, Refusal, Release, Revocation, ToProcess,
+    WaitMode,
 };
-use crate::mutant::{Hook, ProtocolMutant};
-use alloc::vec::Vec;
+use crate::mutant::Hook;
 
-/// The parts that a commit and a release have in common.
-pub(crate) struct Write {
-    pub(crate) token: Token,
-    pub(crate) base: Version,
-    pub(crate) delta: Delta,
-}
-
-/// The parts of a release that take effect after its changes.
-pub(crate) struct After {
-    pub(crate) requeue: Option<Request>,
-    pub(crate) idle_ms: u64,
-}
-
-impl<H: Hook> StoreMachine<H> {
-    pub(crate) fn on_commit(
-        &mut self,
-        now: Time,
-        process: &ProcessId,
-        id: &SessionId,
-        write: Write,
-        out: &mut Vec<Output>,
-    ) {
-        if self.resurrects(id, &write) {
-            self.sessions.get_or_create(id);
+impl<H: Hook> Step<'_, H> {
+    pub(crate) fn on_commit(&mut self, process: &ProcessId, commit: Commit) {
+        let Commit {
+            session,
+            token,
+            base,
+            delta,
+        } = commit;
+        let id = &session;
+        if !self.ctx.rules.stays_destroyed() {
+            self.resurrect(id, &delta);
         }
-        let (mut ctx, sessions) = self.open(now, out);
+        let rules = self.ctx.rules;
+        let may_commit = |own: &Session| rules.may_commit(own.is_held(process, token));
         // r[destroy.stays]
-        let session = sessions.get_mut(id);
-        let is_fenced = !session
-            .as_ref()
-            .is_some_and(|session| session.is_held(process, write.token));
-        let Some(session) =
-            session.filter(|_| !is_fenced || ctx.is_mutant(ProtocolMutant::AcceptsOldToken))
-        else {
+        let Some(session) = self.sessions.get_mut(id).filter(|own| may_commit(own)) else {
             // r[fence.commit]
-            ctx.fence(process, id, write.token);
+            self.ctx.fence(process, id, token);
             return;
         };
         // r[limit.harms-nobody]
-        let refused = session.may_write(&write, ctx.settings).err();
+        let refused = session.may_write(base, &delta, self.ctx.settings).err();
         if session.is_spoilt || refused.is_some() {
             // r[limit.ends-grant] r[commit.base-ends-grant]
-            return session.spoil(id, process, refused.flatten(), &mut ctx);
+            return session.spoil(id, process, refused.flatten(), &mut self.ctx);
         }
-        let Write { token, base, delta } = write;
-        if base == session.record.head.version
-            || ctx.is_mutant(ProtocolMutant::CommitsOnWrongVersion)
-        {
+        if rules.is_new_commit(base, session.record.head.version) {
             // r[commit.keeps-grant]
-            let version = session.write(&delta, &mut ctx);
+            let version = session.write(&delta, &mut self.ctx);
             // r[expiry.busy-is-use]
-            session.touch(&ctx);
+            session.touch(&self.ctx);
             // r[commit.answered]
             let committed = ToProcess::Committed {
                 session: id.clone(),
@@ -70,20 +50,17 @@ impl<H: Hook> StoreMachine<H> {
                 base,
                 version,
             };
-            if ctx.is_mutant(ProtocolMutant::AcknowledgesBeforeDurable) {
-                ctx.send(process, committed);
-                ctx.persist(id, session, delta);
-            } else {
-                // r[commit.durable]
-                ctx.persist(id, session, delta);
-                ctx.send(process, committed);
-            }
+            let from = self.ctx.out.len();
+            // r[commit.durable]
+            self.ctx.persist(id, session, delta);
+            self.ctx.send(process, committed);
+            rules.order_commit(self.ctx.out, from);
         } else {
             // r[commit.repeated]
             // The holder commits to one version after the other, so this commit was accepted before: its answer was
             // lost, or it came twice. Nothing else can have changed the version under its token.
             let version = session.record.head.version;
-            ctx.send(
+            self.ctx.send(
                 process,
                 ToProcess::Committed {
                     session: id.clone(),
@@ -95,91 +72,59 @@ impl<H: Hook> StoreMachine<H> {
         }
     }
 
-    pub(crate) fn on_release(
-        &mut self,
-        now: Time,
-        process: &ProcessId,
-        id: &SessionId,
-        write: Write,
-        after: After,
-        out: &mut Vec<Output>,
-    ) {
-        if self.resurrects(id, &write) {
-            let (mut ctx, sessions) = self.open(now, out);
-            let session = sessions.get_or_create(id);
-            session.write(&write.delta, &mut ctx);
-            ctx.persist(id, session, write.delta.clone());
+    pub(crate) fn on_release(&mut self, process: &ProcessId, release: Release) {
+        let Release {
+            session: id,
+            token,
+            base,
+            delta,
+            requeue,
+            ..
+        } = &release;
+        let token = *token;
+        if !self.ctx.rules.stays_destroyed() {
+            self.resurrect_written(id, delta);
         }
-        let (mut ctx, sessions) = self.open(now, out);
+        let requeued = requeue.map(|request| requeued(id, request, None));
+        let rules = self.ctx.rules;
+        let may_release =
+            |own: &Session| rules.may_release(own.is_held(process, token), process, own.holder());
         // r[destroy.stays]
-        let session = sessions.get_mut(id);
-        let is_current = session.as_ref().is_some_and(|session| {
-            session.is_held(process, write.token)
-                || (ctx.is_mutant(ProtocolMutant::ReleaseByStranger) && session.holder().is_some())
-                || (ctx.is_mutant(ProtocolMutant::DuplicateReleaseFrees)
-                    && session.holder() == Some(process))
-        });
-        let Some(session) = session.filter(|_| is_current) else {
+        let Some(session) = self.sessions.get_mut(id).filter(|own| may_release(own)) else {
             // r[release.old]
-            ctx.send(
-                process,
-                ToProcess::Released {
-                    session: id.clone(),
-                    token: write.token,
-                    version: None,
-                    limit: None,
-                },
-            );
-            if let Some(request) = after.requeue {
+            self.ctx.send(process, refused(id, token, None));
+            if let Some(acquire) = requeued {
                 // r[release.requeued]
-                self.on_acquire(now, process, requeued(id, request, None), out);
+                self.on_acquire(process, acquire);
             }
             return;
         };
-        if let Err(limit) = session.may_write(&write, ctx.settings) {
+        if let Err(limit) = session.may_write(*base, delta, self.ctx.settings) {
             // r[limit.ends-grant] r[commit.base-ends-grant]
             // No thread is inside any more, so the grant ends at once, and the changes are lost.
-            session.end_grant(id, &mut ctx);
-            let released = ToProcess::Released {
-                session: id.clone(),
-                token: write.token,
-                version: None,
-                limit,
-            };
-            session.pass_on(id, Delta::default(), Some((process, released)), &mut ctx);
+            session.end_grant(id, &mut self.ctx);
+            let released = refused(id, token, limit);
+            session.pass_on(
+                id,
+                Delta::default(),
+                Some((process, released)),
+                &mut self.ctx,
+            );
             self.tidy(id);
-            if let Some(request) = after.requeue {
+            if let Some(acquire) = requeued {
                 // r[release.requeued]
-                self.on_acquire(now, process, requeued(id, request, None), out);
+                self.on_acquire(process, acquire);
             }
             return;
         }
-        session.release(id, process, write, after, &mut ctx);
-        self.tidy(id);
-    }
-
-    /// Returns whether the mutant brings a destroyed session back for this write.
-    fn resurrects(&self, id: &SessionId, write: &Write) -> bool {
-        let exists = self
-            .sessions
-            .get(id)
-            .is_some_and(|session| session.is_known());
-        self.hook.is_mutant(ProtocolMutant::ResurrectsDestroyed)
-            && !exists
-            && !write.delta.is_empty()
+        let id = id.clone();
+        session.release(process, release, &mut self.ctx);
+        self.tidy(&id);
     }
 
     /// Destroys a session. A destroyed session stays destroyed. Rule 16.
-    pub(crate) fn on_destroy(
-        &mut self,
-        now: Time,
-        process: &ProcessId,
-        id: &SessionId,
-        token: Token,
-        out: &mut Vec<Output>,
-    ) {
-        let (mut ctx, sessions) = self.open(now, out);
-        let session = sessions.get_mut(id);
+    pub(crate) fn on_destroy(&mut self, process: &ProcessId, id: &SessionId, token: Token) {
+        let session = self.sessions.get_mut(id);
         let gone = ToProcess::Gone {
             session: id.clone(),
             token,
@@ -188,33 +133,31 @@ impl<H: Hook> StoreMachine<H> {
         match session {
             Some(session) if session.is_held(process, token) && !session.is_spoilt => {
                 // r[destroy.answered]
-                session.destroy(id, Some((process, gone)), &mut ctx);
+                session.destroy(id, Some((process, gone)), &mut self.ctx);
                 self.sessions.remove(id);
             }
             Some(session) if session.is_known() => {
                 // r[destroy.answered-old]
-                ctx.fence(process, id, token);
+                self.ctx.fence(process, id, token);
             }
             // r[destroy.answered-old]
-            _ => ctx.send(process, gone),
+            _ => self.ctx.send(process, gone),
         }
     }
 
     pub(crate) fn on_rename(
         &mut self,
-        now: Time,
         process: &ProcessId,
         id: &SessionId,
         token: Token,
         to: SessionId,
-        out: &mut Vec<Output>,
     ) {
-        let (mut ctx, sessions) = self.open(now, out);
         let session = id.clone();
-        let is_held = sessions
+        let is_held = self
+            .sessions
             .get(id)
             .is_some_and(|own| own.is_held(process, token) && !own.is_spoilt);
-        let taken = sessions.get(&to);
+        let taken = self.sessions.get(&to);
         // r[rename.repeated]
         if let Some(renamed) = taken.and_then(|own| own.token_renamed(process, token)) {
             // The request is a repetition.
@@ -222,7 +165,7 @@ impl<H: Hook> StoreMachine<H> {
                 session: to,
                 token: renamed,
             });
-            ctx.send(
+            self.ctx.send(
                 process,
                 ToProcess::Gone {
                     session,
@@ -232,11 +175,11 @@ impl<H: Hook> StoreMachine<H> {
             );
         } else if !is_held {
             // r[fence.rename]
-            ctx.fence(process, id, token);
+            self.ctx.fence(process, id, token);
         } else if taken.is_some() {
             // r[rename.taken]
             let why = Refusal::IdTaken;
-            ctx.send(
+            self.ctx.send(
                 process,
                 ToProcess::NotRenamed {
                     session,
@@ -246,30 +189,40 @@ impl<H: Hook> StoreMachine<H> {
             );
         } else {
             // r[rename.moves]
-            let mut moved = sessions
+            let mut moved = self
+                .sessions
                 .remove(id)
                 .expect("is_held above has found the session in memory");
-            moved.rename(id, &to, &mut ctx);
-            sessions.insert(to, moved);
+            moved.rename(id, &to, &mut self.ctx);
+            self.sessions.insert(to, moved);
         }
     }
 
     /// Handles the end of the time to live. Rule 16.
-    pub(crate) fn on_expire(&mut self, now: Time, id: &SessionId, out: &mut Vec<Output>) {
-        let (mut ctx, sessions) = self.open(now, out);
-        let Some(session) = sessions.get_mut(id) else {
+    pub(crate) fn on_expire(&mut self, id: &SessionId) {
+        let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
         // r[expiry.not-while-held]
-        if session.holder().is_some() && !ctx.is_mutant(ProtocolMutant::ExpiresWhileHeld) {
+        if !self.ctx.rules.may_expire(session.holder().is_some()) {
             // r[expiry.recalls]
-            session.ensure_recall(id, Reason::Expiry, &mut ctx);
+            session.ensure_recall(id, Reason::Expiry, &mut self.ctx);
             return;
         }
-        session.end_grant(id, &mut ctx);
+        session.end_grant(id, &mut self.ctx);
         // r[expiry.ends]
-        session.destroy(id, None, &mut ctx);
+        session.destroy(id, None, &mut self.ctx);
         self.sessions.remove(id);
+    }
+}
+
+/// Returns the answer to a release whose changes were not written: the grant has ended before, or they exceed a limit.
+fn refused(id: &SessionId, token: Token, limit: Option<Limited>) -> ToProcess {
+    ToProcess::Released {
+        session: id.clone(),
+        token,
+        version: None,
+        limit,
     }
 }
 
@@ -287,13 +240,16 @@ fn requeued(id: &SessionId, request: Request, known: Option<Version>) -> Acquire
 
 impl Session {
     /// Applies a delta and returns the resulting version.
-    fn write<H: Hook>(&mut self, delta: &Delta, ctx: &mut StepContext<'_, H>) -> Version {
+    pub(super) fn write<H: Hook>(
+        &mut self,
+        delta: &Delta,
+        ctx: &mut StepContext<'_, H>,
+    ) -> Version {
         if !delta.is_empty() {
-            let floor = self.record.head.floor;
+            let former = self.record.head.floor;
             self.record.apply(delta, Version(ctx.stamps.draw()));
-            if ctx.is_mutant(ProtocolMutant::DeltaAcrossLives) {
-                self.record.head.floor = floor;
-            }
+            let floor = &mut self.record.head.floor;
+            *floor = ctx.rules.written_floor(former, *floor);
             if self.record.head.expires.is_none() {
                 self.touch(ctx);
             }
@@ -337,12 +293,17 @@ impl Session {
     /// The error is the limit, or `None` when the version is wrong. The error ends this grant and nothing else, because
     /// the process would send the same changes again on each connection. Without changes, as when a grant is turned
     /// down, the version is that of a copy, which may be of an earlier life of the session.
-    fn may_write(&self, write: &Write, settings: &StoreSettings) -> Result<(), Option<Limited>> {
-        if write.delta.is_empty() {
+    fn may_write(
+        &self,
+        base: Version,
+        delta: &Delta,
+        settings: &StoreSettings,
+    ) -> Result<(), Option<Limited>> {
+        if delta.is_empty() {
             return Ok(());
         }
         // r[commit.base-ends-grant]
-        if write.base > self.record.head.version {
+        if base > self.record.head.version {
             return Err(None);
         }
         let limits = &settings.limits;
@@ -351,10 +312,10 @@ impl Session {
             let before = || self.record.value(&change.name).map_or(0, bytes::Bytes::len);
             length > limits.attribute_bytes_max && length > before()
         };
-        if write.delta.changes().iter().any(is_too_large) {
+        if delta.changes().iter().any(is_too_large) {
             return Err(Some(Limited::AttributeBytes));
         }
-        let (bytes, count) = self.record.size_with(&write.delta);
+        let (bytes, count) = self.record.size_with(delta);
         if count <= limits.attributes_max && bytes <= limits.session_bytes_max {
             return Ok(());
         }
@@ -390,7 +351,7 @@ impl Session {
                 limit,
             },
         );
-        if ctx.is_mutant(ProtocolMutant::PassesOnUnheard) {
+        if !ctx.rules.waits_until_heard() {
             return self.void(id, ctx);
         }
         // r[limit.until-heard]
@@ -418,61 +379,41 @@ impl Session {
 
     fn release<H: Hook>(
         &mut self,
-        id: &SessionId,
         process: &ProcessId,
-        write: Write,
-        after: After,
+        release: Release,
         ctx: &mut StepContext<'_, H>,
     ) {
-        let Write { token, delta, .. } = write;
+        let id = &release.session;
         self.end_grant(id, ctx);
-        if ctx.is_mutant(ProtocolMutant::FreesBeforeWriting) && self.admit_next(id, ctx) {
-            // The next holder receives the state before the changes.
-            let place = &self.lock.holders()[0];
-            let state = self.record.state_since(place.known);
-            let version = self.write(&delta, ctx);
-            ctx.persist(id, self, delta);
-            ctx.send(
-                process,
-                ToProcess::Released {
-                    session: id.clone(),
-                    token,
-                    version: Some(version),
-                    limit: None,
-                },
-            );
-            return self.send_grant(id, Some(state), ctx);
+        if !ctx.rules.writes_before_granting() && self.admit_next(id, ctx) {
+            return self.write_after_granting(process, &release, ctx);
         }
         // r[release.written]
-        let version = self.write(&delta, ctx);
+        let version = self.write(&release.delta, ctx);
         if ctx.settings.time_to_live_ms.is_some() && self.record.exists() {
-            self.live_from(ctx.now.before(after.idle_ms), ctx);
+            self.live_from(ctx.now.before(release.idle_ms), ctx);
         }
         let mut queued = None;
-        if let Some(request) = after.requeue {
+        if let Some(request) = release.requeue {
             // r[release.requeued]
             let acquire = requeued(id, request, Some(version));
             let place = self.place(process, &acquire, ctx);
             queued = Some(grants::queued(&acquire, place.ticket));
-            if ctx.is_mutant(ProtocolMutant::RequeuesAtHead) {
-                self.lock.enqueue_before(place, |_| true);
-            } else {
-                // r[queue.requeue-last]
-                self.lock.enqueue(place);
-            }
+            // r[queue.requeue-last]
+            self.lock.enqueue_at(ctx.rules.requeue_end(), place);
             ctx.waits(process, id);
         }
         let released = ToProcess::Released {
             session: id.clone(),
-            token,
+            token: release.token,
             version: Some(version),
             limit: None,
         };
         // r[release.answered] r[commit.durable]
-        self.pass_on(id, delta, Some((process, released)), ctx);
-        let is_told =
-            self.holder() != Some(process) && !ctx.is_mutant(ProtocolMutant::RequeuesUntold);
-        if let Some(queued) = queued.filter(|_| is_told) {
+        let answer = Some((process, released));
+        self.pass_on(id, release.delta, answer, ctx);
+        let is_granted = self.holder() == Some(process);
+        if let Some(queued) = queued.filter(|_| ctx.rules.tells_place(is_granted)) {
             // r[queue.told]
             ctx.send(process, queued);
         }
@@ -511,14 +452,10 @@ impl Session {
             .expect("the caller has checked that the process holds the session");
         let token = holder.token;
         holder.renamed = Some(token);
-        if !ctx.is_mutant(ProtocolMutant::RenameKeepsToken) {
-            // r[rename.new-token]
-            holder.token = Token(stamp);
-        }
-        if !ctx.is_mutant(ProtocolMutant::RenameKeepsFloor) {
-            // r[grant.full]
-            head.floor = Version(stamp);
-        }
+        // r[rename.new-token]
+        holder.token = ctx.rules.renamed_token(token, Token(stamp));
+        // r[grant.full]
+        head.floor = ctx.rules.renamed_floor(head.floor, Version(stamp));
         let holder = holder.clone();
         let process = &holder.process;
         // r[commit.durable]
@@ -547,10 +484,9 @@ impl Session {
     }
 
     fn end_waits<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
-        let is_silent = ctx.is_mutant(ProtocolMutant::DestroyForgetsWaiters);
         for place in self.lock.remove_waiters() {
             ctx.waits_no_more(&place.process, id);
-            if !is_silent {
+            if ctx.rules.tells_waiters_of_end() {
                 // r[destroy.waiters]
                 ctx.refuse(&place.process, id, place.request, Refusal::Gone);
             }

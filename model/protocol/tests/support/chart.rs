@@ -8,6 +8,7 @@ use super::script::{Fate, Op};
 use super::{Seen, Setup, World, words};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use tenure_protocol::message::Granted;
 use tenure_protocol::{ToProcess, ToStore, Token, process, store};
 
 /// A lane from top to bottom: the store's, or that of the process with this index.
@@ -201,7 +202,8 @@ impl Story {
         match input {
             process::Input::Message { message, .. } => {
                 self.come(own, &Letter::ToProcess(message.clone()), may_come_again);
-                if let (ToProcess::Granted { token, .. }, true) = (message, out.is_empty()) {
+                if let (ToProcess::Granted(Granted { token, .. }), true) = (message, out.is_empty())
+                {
                     let is_new = self.known.insert(*token);
                     let text = if is_new {
                         "keeps it: nobody waits"
@@ -209,7 +211,7 @@ impl Story {
                         "knows it already"
                     };
                     self.note(own, text.to_owned());
-                } else if let ToProcess::Granted { token, .. } = message {
+                } else if let ToProcess::Granted(Granted { token, .. }) = message {
                     self.known.insert(*token);
                 }
             }

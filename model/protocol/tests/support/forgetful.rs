@@ -3,6 +3,7 @@
 //! the same outputs and miss no timer.
 
 use std::collections::BTreeMap;
+use tenure_protocol::message::Granted;
 use tenure_protocol::store::{Input, Output, Timer};
 use tenure_protocol::{Records, SessionId, Settings, StoreMachine, StoreSettings, Time, ToProcess};
 
@@ -85,7 +86,7 @@ fn without_hints(outputs: &[Output]) -> Vec<Output> {
     let mut outputs = outputs.to_vec();
     for output in &mut outputs {
         if let Output::Send {
-            message: ToProcess::Granted { give_back, .. },
+            message: ToProcess::Granted(Granted { give_back, .. }),
             ..
         } = output
         {

@@ -15,7 +15,8 @@ use std::fmt::Write as _;
 use tenure_protocol::attributes::{Change, Delta, Head, Holder, State, Update, Value};
 use tenure_protocol::id::{AttributeName, Stamp, ThreadId, Token, Version};
 use tenure_protocol::message::{
-    AcquireRequest, GrantRef, Limited, Reason, RecallInfo, Refusal, Revocation, WaitMode,
+    AcquireRequest, Commit, GrantRef, Granted, Hello, Limited, Reason, RecallInfo, Refusal,
+    Release, Revocation, WaitMode,
 };
 use tenure_protocol::process::{self, Answer, Connection, Ending, Phase, Poison, Slot, Wanted};
 use tenure_protocol::{ProcessMachine, SessionId, StoreMachine, ToProcess, ToStore, store};
@@ -160,12 +161,12 @@ pub(crate) fn answer(answer: &Answer) -> String {
 #[expect(clippy::too_many_lines, reason = "one match, an arm for each message")]
 pub(crate) fn to_store(message: &ToStore) -> String {
     match message {
-        ToStore::Hello {
+        ToStore::Hello(Hello {
             incarnation,
             holds,
             waits,
             ..
-        } => {
+        }) => {
             format!(
                 "hello i{incarnation} holds {} waits {}",
                 list(holds, hold),
@@ -175,12 +176,12 @@ pub(crate) fn to_store(message: &ToStore) -> String {
         ToStore::KeepAlive { sent } => format!("keep-alive of {sent}"),
         ToStore::Acquire(own) => format!("acquire {}", acquire_request(own)),
         ToStore::Cancel { session, request } => format!("cancel {session} #{request}"),
-        ToStore::Commit {
+        ToStore::Commit(Commit {
             session,
             token: own,
             base,
             delta: changes,
-        } => {
+        }) => {
             format!(
                 "commit {session} {} {} to {}",
                 token(*own),
@@ -188,14 +189,14 @@ pub(crate) fn to_store(message: &ToStore) -> String {
                 version(*base)
             )
         }
-        ToStore::Release {
+        ToStore::Release(Release {
             session,
             token: own,
             base,
             delta: changes,
             requeue,
             idle_ms,
-        } => {
+        }) => {
             let requeue = requeue
                 .map(|request| format!(" requeue #{request}"))
                 .unwrap_or_default();
@@ -241,7 +242,7 @@ fn state(state: &State) -> String {
 }
 
 fn granted(message: &ToProcess) -> Option<String> {
-    let ToProcess::Granted {
+    let ToProcess::Granted(Granted {
         session,
         request,
         token: own,
@@ -249,7 +250,7 @@ fn granted(message: &ToProcess) -> Option<String> {
         state: with,
         recall,
         give_back,
-    } = message
+    }) = message
     else {
         return None;
     };
@@ -289,7 +290,7 @@ pub(crate) fn to_process(message: &ToProcess) -> String {
             });
             format!("alive of {sent} recalls {recalls}")
         }
-        ToProcess::Granted { .. } => granted(message).expect("it is a grant"),
+        ToProcess::Granted(_) => granted(message).expect("it is a grant"),
         ToProcess::Queued {
             session,
             request,

@@ -7,7 +7,7 @@ use crate::process::scene::{delta, session};
 use crate::process::scripted_store::LEASE_MS;
 use serde_json::json;
 use tenure_protocol::ToStore;
-use tenure_protocol::message::Reason;
+use tenure_protocol::message::{Commit, Reason};
 
 cases! { Process:
     "process/commit/one/at-a-time", Must ["commit.one-at-a-time"] one_at_a_time,
@@ -109,9 +109,9 @@ async fn same_connection(ctx: CaseContext) -> Play {
     for _ in 0..2 {
         t.peer.forget();
         match t.peer.next_after("the Commit again", resend_ms).await? {
-            ToStore::Commit {
+            ToStore::Commit(Commit {
                 base, delta, token, ..
-            } => {
+            }) => {
                 let is_same = (token, base, &delta) == (first.token, first.base, &first.delta);
                 holds(is_same, "the same Commit", delta)?;
             }

@@ -101,7 +101,7 @@ async fn nothing_before(ctx: CaseContext) -> Play {
         .any(|message| matches!(message, ToStore::Acquire(acquire) if acquire.session == new))
         && heard
             .iter()
-            .any(|message| matches!(message, ToStore::Commit { .. }));
+            .any(|message| matches!(message, ToStore::Commit(_)));
     holds(is_said, "the request and the commit", heard)
 }
 

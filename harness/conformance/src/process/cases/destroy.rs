@@ -84,7 +84,7 @@ async fn recalled(ctx: CaseContext) -> Play {
     let (grant, _, id) = destroying(&mut t).await?;
     t.peer.say(grant.recall(Reason::Wait)).await?;
     let heard = t.settle().await?;
-    let is_release = |message: &ToStore| matches!(message, ToStore::Release { .. });
+    let is_release = |message: &ToStore| matches!(message, ToStore::Release(_));
     holds(!heard.iter().any(is_release), "no Release", heard)?;
     t.peer.say(grant.gone(None)).await?;
     t.done(id).await.map(drop)

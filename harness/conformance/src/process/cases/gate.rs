@@ -5,7 +5,7 @@ use crate::end::{Play, holds};
 use crate::process::context::CaseContext;
 use crate::process::scene::session;
 use tenure_protocol::ToProcess;
-use tenure_protocol::message::{Reason, RecallInfo};
+use tenure_protocol::message::{Granted, Reason, RecallInfo};
 
 cases! { Process:
     "process/gate/closed/new-thread-waits", Must ["gate.closed", "gate.requeues"] new_thread_waits,
@@ -131,7 +131,7 @@ async fn one_use(ctx: CaseContext) -> Play {
         reason: Reason::Wait,
         deadline_ms: 60_000,
     };
-    let ToProcess::Granted { state, .. } = grant.full([]) else {
+    let ToProcess::Granted(Granted { state, .. }) = grant.full([]) else {
         unreachable!("a grant");
     };
     t.peer.say(grant.with(state, Some(info))).await?;

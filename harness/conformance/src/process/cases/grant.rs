@@ -5,13 +5,14 @@ use crate::end::{Play, holds};
 use crate::process::context::CaseContext;
 use crate::process::scene::{Scene, delta, session};
 use tenure_protocol::attributes::State;
-use tenure_protocol::message::Reason;
+use tenure_protocol::message::{Granted, Reason, Release};
 use tenure_protocol::{Request, ToProcess, ToStore};
 
 cases! { Process:
     "process/grant/unasked/never-asked", Must ["grant.unasked", "grant.returns-unasked"] never_asked,
         "A grant of a session that was not requested is released unused.";
-    "process/grant/unasked/other-request", Must ["grant.unasked", "grant.returns-unasked", "thread.needs-grant"] other_request,
+    "process/grant/unasked/other-request",
+        Must ["grant.unasked", "grant.returns-unasked", "thread.needs-grant"] other_request,
         "A grant that names another request admits no thread and is released.";
     "process/grant/unasked/given-back", Must ["grant.unasked"] given_back,
         "A released grant is not used when its message arrives again.";
@@ -109,7 +110,7 @@ async fn after_cancel(ctx: CaseContext) -> Play {
     t.peer.say(grant.full([])).await?;
     let heard = t.settle().await?;
     let is_back = |message: &ToStore| {
-        matches!(message, ToStore::Release { token, delta, .. }
+        matches!(message, ToStore::Release(Release { token, delta, .. })
         if *token == grant.token && delta.is_empty())
     };
     if heard.iter().any(is_back) {
@@ -272,7 +273,7 @@ async fn kept(ctx: CaseContext) -> Play {
 /// Adds the hint to give the grant back when idle.
 fn with_hint(granted: ToProcess) -> ToProcess {
     match granted {
-        ToProcess::Granted {
+        ToProcess::Granted(Granted {
             session,
             request,
             token,
@@ -280,7 +281,7 @@ fn with_hint(granted: ToProcess) -> ToProcess {
             state,
             recall,
             ..
-        } => ToProcess::Granted {
+        }) => ToProcess::Granted(Granted {
             session,
             request,
             token,
@@ -288,7 +289,7 @@ fn with_hint(granted: ToProcess) -> ToProcess {
             state,
             recall,
             give_back: true,
-        },
+        }),
         other => other,
     }
 }

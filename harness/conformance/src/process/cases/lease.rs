@@ -10,6 +10,7 @@ use crate::process::scene::{Grant, Locked, Scene, session};
 use crate::process::scripted_store::Heard;
 use serde_json::json;
 use std::time::Duration;
+use tenure_protocol::message::Release;
 use tenure_protocol::{Time, ToProcess, ToStore};
 use tokio::time::{Instant, sleep_until};
 
@@ -278,7 +279,7 @@ async fn goodbye_last(ctx: CaseContext) -> Play {
     let mut open = vec![of_r, of_s];
     for _ in 0..open.len() {
         let heard = t.peer.next("the Release of each").await?;
-        let is_due = |grant: &Grant| matches!(&heard, ToStore::Release { token, .. } if *token == grant.token);
+        let is_due = |grant: &Grant| matches!(&heard, ToStore::Release(Release { token, .. }) if *token == grant.token);
         holds(open.iter().any(is_due), "the Release of each", &heard)?;
     }
     while let Some(grant) = open.pop() {
@@ -324,7 +325,7 @@ async fn waiters_told(ctx: CaseContext) -> Play {
     loop {
         match t.peer.next("a Release of the late grant").await? {
             ToStore::Cancel { .. } => {}
-            ToStore::Release { token, .. } if token == grant.token => return Ok(()),
+            ToStore::Release(Release { token, .. }) if token == grant.token => return Ok(()),
             other => return Err(t.peer.failed("a Release of the late grant", other)),
         }
     }

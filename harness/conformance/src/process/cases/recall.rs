@@ -6,8 +6,8 @@ use crate::process::context::CaseContext;
 use crate::process::scene::{delta, session};
 use crate::process::scripted_store::LEASE_MS;
 use serde_json::json;
-use tenure_protocol::message::Reason;
-use tenure_protocol::{Request, ToProcess, Token};
+use tenure_protocol::message::{Commit, Reason, Release};
+use tenure_protocol::{Request, ToProcess, ToStore, Token};
 
 cases! { Process:
     "process/recall/idle/waiter", Must ["recall.obeyed"] idle_waiter,
@@ -272,7 +272,8 @@ async fn storm(ctx: CaseContext) -> Play {
     let recalls = (0..50).map(|turn| grant.recall(reasons[turn % reasons.len()]));
     t.peer.say_all(recalls).await?;
     let heard = t.settle().await?;
-    let is_busy = |message: &tenure_protocol::ToStore| matches!(message, tenure_protocol::ToStore::Busy { token, .. } if *token == grant.token);
+    let is_busy =
+        |message: &ToStore| matches!(message, ToStore::Busy { token, .. } if *token == grant.token);
     holds(
         !heard.is_empty() && heard.iter().all(is_busy),
         "Busy, and nothing else",
@@ -299,7 +300,7 @@ async fn storm_of_many(ctx: CaseContext) -> Play {
     let mut open: Vec<Token> = grants.iter().map(|grant| grant.token).collect();
     while !open.is_empty() {
         match t.peer.next("the Release of each").await? {
-            tenure_protocol::ToStore::Release { token, .. } if open.contains(&token) => {
+            ToStore::Release(Release { token, .. }) if open.contains(&token) => {
                 open.retain(|own| *own != token);
             }
             other => return Err(t.peer.failed("the Release of each, once", other)),
@@ -329,13 +330,13 @@ async fn gives_up(ctx: CaseContext) -> Play {
             .next_after("a Release before the deadline", DEADLINE_MS)
             .await?
         {
-            tenure_protocol::ToStore::Busy { .. } => {}
-            tenure_protocol::ToStore::Commit { base, delta, .. } => {
+            ToStore::Busy { .. } => {}
+            ToStore::Commit(Commit { base, delta, .. }) => {
                 let version = t.version();
                 t.peer.say(grant.committed(base, version)).await?;
                 committed = delta;
             }
-            tenure_protocol::ToStore::Release { token, delta, .. } if token == grant.token => {
+            ToStore::Release(Release { token, delta, .. }) if token == grant.token => {
                 break delta;
             }
             other => return Err(t.peer.failed("a Release", other)),
@@ -398,10 +399,9 @@ async fn late_write_set(ctx: CaseContext) -> Play {
         .hear_within(std::time::Duration::from_millis(DEADLINE_MS + 300))
         .await?
     {
-        crate::process::scripted_store::Heard::Message(tenure_protocol::ToStore::Release {
-            delta,
-            ..
-        }) => {
+        crate::process::scripted_store::Heard::Message(ToStore::Release(Release {
+            delta, ..
+        })) => {
             holds(delta.is_empty(), expected, delta)?;
             t.peer.say(grant.released(Some(grant.version))).await?;
         }

@@ -33,7 +33,8 @@ cases! { Process:
         "A cancelled request without an answer is not listed, and a grant of it is not used.";
     "process/reconnect/granted/lost-on-the-way", Must ["reconnect.names-waits", "thread.ends-once"] granted_lost,
         "A request whose grant was lost with the connection keeps waiting, and takes the grant on the next connection.";
-    "process/reconnect/each-phase/waiting", Must ["connect.again", "reconnect.names-waits", "thread.ends-once"] phase_waiting,
+    "process/reconnect/each-phase/waiting",
+        Must ["connect.again", "reconnect.names-waits", "thread.ends-once"] phase_waiting,
         "If the connection is lost while a thread waits, its request and its place in the queue remain.";
 }
 
@@ -236,7 +237,9 @@ async fn repeats_cancel(ctx: CaseContext) -> Play {
     t.cancel(id).await?;
     t.refused(id, "cancelled").await?;
     let heard = t.settle().await?;
-    let is_cancelled = |message: &ToStore| matches!(message, ToStore::Cancel { request, .. } if *request == acquire.request);
+    let own = acquire.request;
+    let is_cancelled =
+        |message: &ToStore| matches!(message, ToStore::Cancel { request, .. } if *request == own);
     let has_cancelled = heard.iter().any(is_cancelled);
     t.reconnect().await?;
     let names = t

@@ -18,7 +18,8 @@ const TAKES_MS: u64 = 20_000;
 cases! { Process:
     "process/whole/count/one-process", Must ["thread.sees-state", "release.whole", "thread.ends-once"] one_process,
         "If threads of one process increment a counter in a session of a correct store, no increment is lost.";
-    "process/whole/count/two-processes", Must ["thread.sees-state", "release.whole", "gate.requeues", "recall.obeyed"] two_processes,
+    "process/whole/count/two-processes",
+        Must ["thread.sees-state", "release.whole", "gate.requeues", "recall.obeyed"] two_processes,
         "If threads of two processes increment a counter in one session, no increment is lost.";
     "process/whole/count/lost-connections", Must ["reconnect.repeats", "connect.again"] lost_connections,
         "No increment is lost, at whatever point connections break.";

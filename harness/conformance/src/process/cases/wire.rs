@@ -11,7 +11,7 @@ use crate::process::raw::{array, bytes, frame, frame_with, map, uint};
 use crate::process::scene::{Grant, Locked, Scene, session};
 use crate::process::scripted_store::{Heard, LEASE_MS};
 use tenure_protocol::attributes::State;
-use tenure_protocol::message::Reason;
+use tenure_protocol::message::{Reason, Release};
 use tenure_protocol::{Request, Token, Version};
 use tenure_wire::{CRITICAL, Fault, FaultCode, FromStore, Header, MORE, VERSION, kind};
 
@@ -361,7 +361,7 @@ async fn in_order(ctx: CaseContext) -> Play {
     let heard = t.settle().await?;
     t.lost(&lock, &["revoked", "lease-lost"]).await?;
     let is_release = |message: &tenure_protocol::ToStore| {
-        matches!(message, tenure_protocol::ToStore::Release { token, .. }
+        matches!(message, tenure_protocol::ToStore::Release(Release { token, .. })
         if *token == grant.token)
     };
     holds(

@@ -3,7 +3,7 @@
 use crate::case::cases;
 use crate::end::{CaseEnd, Play, holds};
 use crate::store::{CaseContext, Heard, ScriptedProcess, set};
-use tenure_protocol::message::{AcquireRequest, GrantRef, WaitMode};
+use tenure_protocol::message::{AcquireRequest, Commit, GrantRef, Release, WaitMode};
 use tenure_protocol::{Request, SessionId, Time, ToProcess, ToStore, Token, Version};
 use tenure_wire::FaultCode;
 
@@ -69,20 +69,20 @@ async fn other_first(ctx: CaseContext) -> Play {
             session: session.clone(),
             request: Request(1),
         },
-        ToStore::Commit {
+        ToStore::Commit(Commit {
             session: session.clone(),
             token,
             base,
             delta: delta.clone(),
-        },
-        ToStore::Release {
+        }),
+        ToStore::Release(Release {
             session: session.clone(),
             token,
             base,
             delta,
             requeue: Some(Request(1)),
             idle_ms: 0,
-        },
+        }),
         ToStore::Busy {
             session: session.clone(),
             token,

@@ -5,7 +5,7 @@ use crate::case::cases;
 use crate::end::{Play, holds};
 use crate::store::{CaseContext, Grant, ScriptedProcess, set};
 use std::time::Duration;
-use tenure_protocol::message::Refusal;
+use tenure_protocol::message::{Granted, Refusal};
 use tenure_protocol::{Request, SessionId, ToProcess};
 use tokio::time::{Instant, sleep};
 
@@ -175,7 +175,7 @@ async fn one_is_enough(ctx: CaseContext) -> Play {
     p.release(grant, set([])).await?;
     let wanted = grant.session.clone();
     let granted = left.p.expect("Granted", |message| match message {
-        ToProcess::Granted { session, .. } => Some(*session == wanted),
+        ToProcess::Granted(Granted { session, .. }) => Some(*session == wanted),
         _ => None,
     });
     holds(granted.await?, "the released changes", wanted)

@@ -4,7 +4,7 @@ use crate::case::cases;
 use crate::end::{CaseEnd, Play, holds};
 use crate::store::{CaseContext, set};
 use std::collections::BTreeMap;
-use tenure_protocol::message::Refusal;
+use tenure_protocol::message::{Granted, Refusal};
 use tenure_protocol::{Request, SessionId, ToProcess, Token};
 
 cases! { Store:
@@ -262,7 +262,7 @@ async fn many(ctx: CaseContext) -> Play {
     let mut last = BTreeMap::new();
     for session in &sessions {
         for message in q.settle_at(session).await? {
-            if let ToProcess::Granted { request, token, .. } = message {
+            if let ToProcess::Granted(Granted { request, token, .. }) = message {
                 let is_first = last.insert(request, token).is_none();
                 holds(is_first, "one grant for each request", request)?;
                 open.remove(&request);
@@ -294,12 +294,12 @@ fn ends(heard: &[ToProcess], session: &SessionId, wanted: Request) -> Play<Optio
     let mut ends: Vec<Option<Token>> = heard
         .iter()
         .filter_map(|message| match message {
-            ToProcess::Granted {
+            ToProcess::Granted(Granted {
                 session: own,
                 request,
                 token,
                 ..
-            } if own == session && *request == wanted => Some(Some(*token)),
+            }) if own == session && *request == wanted => Some(Some(*token)),
             ToProcess::Refused {
                 session: own,
                 request,

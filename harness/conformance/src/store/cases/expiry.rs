@@ -8,7 +8,7 @@ use crate::case::cases;
 use crate::end::{CaseEnd, Play, holds};
 use crate::store::{CaseContext, Grant, ScriptedProcess, set};
 use std::time::Duration;
-use tenure_protocol::message::{Reason, RecallInfo};
+use tenure_protocol::message::{Reason, RecallInfo, Release};
 use tenure_protocol::{SessionId, ToProcess, ToStore, Version};
 use tokio::time::{Instant, sleep};
 
@@ -83,14 +83,14 @@ pub(super) async fn written(p: &mut ScriptedProcess, session: &SessionId) -> Pla
 
 /// Releases the session without changes, with an idle time of `idle_ms`.
 async fn gives_back(p: &mut ScriptedProcess, grant: &Grant, idle_ms: u64) -> Play<Option<Version>> {
-    p.say(ToStore::Release {
+    p.say(ToStore::Release(Release {
         session: grant.session.clone(),
         token: grant.token,
         base: grant.version,
         delta: set([]),
         requeue: None,
         idle_ms,
-    })
+    }))
     .await?;
     p.released(&grant.session, grant.token).await
 }

@@ -3,6 +3,7 @@
 use crate::case::cases;
 use crate::end::{Play, holds};
 use crate::store::{CaseContext, acquire_request, is_state, later, set};
+use tenure_protocol::message::Granted;
 use tenure_protocol::{ToProcess, Version};
 
 cases! { Store:
@@ -244,11 +245,11 @@ async fn nobody_waits(ctx: CaseContext) -> Play {
     while !is_released || next.is_none() {
         match p.next("Released and Granted").await? {
             ToProcess::Released { token, .. } if token == grant.token => is_released = true,
-            ToProcess::Granted {
+            ToProcess::Granted(Granted {
                 request: own,
                 token,
                 ..
-            } if own == request => next = Some(token),
+            }) if own == request => next = Some(token),
             ToProcess::Queued { .. } => {}
             other => return Err(p.failed("Released and Granted", other)),
         }

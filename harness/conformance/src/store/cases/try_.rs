@@ -147,7 +147,12 @@ async fn busy_already(ctx: CaseContext) -> Play {
     r.refused(&s, waits).await?;
     let request = q.try_for(&s).await?;
     let heard = q.settle_at(&s).await?;
-    let is_refusal = |message: &ToProcess| matches!(message, ToProcess::Refused { request: own, why: Refusal::WouldBlock, .. } if *own == request);
+    let is_refusal = |message: &ToProcess| match message {
+        ToProcess::Refused {
+            request: own, why, ..
+        } => *own == request && *why == Refusal::WouldBlock,
+        _ => false,
+    };
     if heard.iter().any(is_refusal) {
         return Ok(());
     }

@@ -4,7 +4,7 @@ use crate::end::{CaseEnd, Play};
 use crate::store::derived::script::{Step, stamp};
 use crate::store::oracle::{Connection, Kind};
 use crate::store::set;
-use tenure_protocol::message::{AcquireRequest, GrantRef, WaitMode};
+use tenure_protocol::message::{AcquireRequest, Commit, GrantRef, Release, WaitMode};
 use tenure_protocol::{
     Delta, Incarnation, Link, ProcessId, Request, SessionId, Stamp, Ticket, ToStore, Token, Version,
 };
@@ -109,20 +109,20 @@ impl Step {
                 session,
                 request: self.request()?,
             },
-            "commit" => ToStore::Commit {
+            "commit" => ToStore::Commit(Commit {
                 session,
                 token: self.token(their)?,
                 base: self.base(their)?,
                 delta: self.delta(),
-            },
-            "release" => ToStore::Release {
+            }),
+            "release" => ToStore::Release(Release {
                 session,
                 token: self.token(their)?,
                 base: self.base(their)?,
                 delta: self.delta(),
                 requeue: self.requeue.map(Request),
                 idle_ms: 0,
-            },
+            }),
             "busy" => {
                 let all = self.blocked_on.iter().flatten().cloned();
                 let all: Result<Vec<_>, _> = all.map(SessionId::new).collect();

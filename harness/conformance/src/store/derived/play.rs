@@ -7,7 +7,7 @@ use crate::store::derived::script::{Script, Step};
 use crate::store::derived::shows::{self, Event};
 use crate::store::oracle::{Connection, Judge, Kind};
 use std::time::Duration;
-use tenure_protocol::message::{AcquireRequest, GrantRef, Refusal};
+use tenure_protocol::message::{AcquireRequest, GrantRef, Hello, Refusal};
 use tenure_protocol::store::Timer;
 use tenure_protocol::{ProcessId, SessionId, Stamp, Time, ToProcess, ToStore};
 
@@ -121,13 +121,13 @@ impl Player {
             .iter()
             .map(|own| own.acquire_request(&self.theirs()));
         let waits = waits.collect::<Play<Vec<AcquireRequest>>>()?;
-        let hello = ToStore::Hello {
+        let hello = ToStore::Hello(Hello {
             minor: tenure_protocol::MINOR,
             incarnation: connection.link.incarnation,
             sent: Time(1),
             holds: holds.clone(),
             waits: waits.clone(),
-        };
+        });
         self.said(&connection, hello);
         self.judge.connect(&connection, holds, waits).await
     }

@@ -6,7 +6,7 @@
 use crate::store::oracle::Connection;
 use std::collections::{BTreeMap, BTreeSet};
 use tenure_protocol::attributes::State;
-use tenure_protocol::message::{Reason, Refusal, WaitMode};
+use tenure_protocol::message::{Commit, Granted, Hello, Reason, Refusal, Release, WaitMode};
 use tenure_protocol::{ProcessId, SessionId, ToProcess, ToStore, Token};
 
 /// An event that is visible from outside, with the target's numbers.
@@ -56,7 +56,7 @@ pub(super) fn shows(property: &str, events: &[Event]) -> bool {
     own.is_some_and(|(_, shows)| shows(events))
 }
 
-// ---- what was said and heard, in order ----------------------------------------------------------------------------------
+// ---- what was said and heard, in order ------------------------------------------------------------------------------
 
 /// Returns the messages to processes, each with the later events.
 fn heard(events: &[Event]) -> impl Iterator<Item = (&ProcessId, &ToProcess, &[Event])> {
@@ -88,11 +88,11 @@ fn comes(events: &[Event], is_it: impl Fn(&ToProcess) -> bool) -> bool {
 fn recalls(events: &[Event]) -> impl Iterator<Item = (Token, Reason, &[Event])> {
     heard(events).filter_map(|(_, message, after)| match message {
         ToProcess::Recall { hold, info } => Some((hold.token, info.reason, after)),
-        ToProcess::Granted {
+        ToProcess::Granted(Granted {
             token,
             recall: Some(info),
             ..
-        } => Some((*token, info.reason, after)),
+        }) => Some((*token, info.reason, after)),
         _ => None,
     })
 }
@@ -118,7 +118,7 @@ impl<'e> Standing<'e> {
 
     fn take(&mut self, event: &'e Event) {
         match event {
-            Event::Said(own, ToStore::Hello { .. }) => drop(self.connected.insert(&own.process)),
+            Event::Said(own, ToStore::Hello(_)) => drop(self.connected.insert(&own.process)),
             Event::Said(own, ToStore::Acquire(acquire)) => {
                 self.waiters.insert((&acquire.session, &own.process));
             }
@@ -130,7 +130,7 @@ impl<'e> Standing<'e> {
             ) if *inside > 0 => {
                 self.busy.insert(session);
             }
-            Event::Heard(own, ToProcess::Granted { session, .. }) => {
+            Event::Heard(own, ToProcess::Granted(Granted { session, .. })) => {
                 self.waiters.remove(&(session, &own.process));
                 self.holders.insert(session, &own.process);
                 self.busy.remove(session);
@@ -160,7 +160,7 @@ impl<'e> Standing<'e> {
     }
 }
 
-// ---- the properties -----------------------------------------------------------------------------------------------------
+// ---- the properties -------------------------------------------------------------------------------------------------
 
 fn recalled_while_inside(events: &[Event]) -> bool {
     recalls(events).any(|(recalled, _, after)| {
@@ -173,7 +173,7 @@ fn recalled_while_inside(events: &[Event]) -> bool {
 fn recall_crosses_release(events: &[Event]) -> bool {
     recalls(events).any(|(recalled, _, after)| {
         said(after).any(|(_, message, after)| {
-            matches!(message, ToStore::Release { token, .. } if *token == recalled)
+            matches!(message, ToStore::Release(Release { token, .. }) if *token == recalled)
                 && comes(after, |answer| {
                     matches!(answer, ToProcess::Released { token, version: Some(_), .. } if *token == recalled)
                 })
@@ -188,7 +188,7 @@ fn a_queue_of_two(events: &[Event]) -> bool {
 fn state_sent(events: &[Event], is_so: fn(&State) -> bool) -> bool {
     comes(
         events,
-        |message| matches!(message, ToProcess::Granted { state, .. } if is_so(state)),
+        |message| matches!(message, ToProcess::Granted(Granted { state, .. }) if is_so(state)),
     )
 }
 
@@ -207,7 +207,7 @@ fn whole_state_sent(events: &[Event]) -> bool {
 fn committed_under_a_recall(events: &[Event]) -> bool {
     recalls(events).any(|(recalled, _, after)| {
         said(after).any(|(_, message, after)| {
-            matches!(message, ToStore::Commit { token, .. } if *token == recalled)
+            matches!(message, ToStore::Commit(Commit { token, .. }) if *token == recalled)
                 && comes(after, |answer| {
                     matches!(answer, ToProcess::Committed { token, .. } if *token == recalled)
                 })
@@ -218,12 +218,12 @@ fn committed_under_a_recall(events: &[Event]) -> bool {
 /// Returns whether a grant is sent, its request is then repeated or cancelled, and the same grant is sent again.
 fn told_again(events: &[Event], is_it: impl Fn(&ToStore, u64) -> bool) -> bool {
     heard(events).any(|(process, message, after)| {
-        let ToProcess::Granted { request, token, .. } = message else {
+        let ToProcess::Granted(Granted { request, token, .. }) = message else {
             return false;
         };
         said(after).any(|(speaker, message, after)| {
             let is_same = |answer: &ToProcess| {
-                matches!(answer, ToProcess::Granted { request: own, token: again, .. }
+                matches!(answer, ToProcess::Granted(Granted { request: own, token: again, .. })
                     if own == request && again == token)
             };
             speaker == process && is_it(message, request.0) && comes(after, is_same)
@@ -247,7 +247,7 @@ fn grant_crosses_cancel(events: &[Event]) -> bool {
 
 fn release_after_reconnect(events: &[Event]) -> bool {
     said(events).any(|(process, message, after)| {
-        let ToStore::Hello { holds, .. } = message else {
+        let ToStore::Hello(Hello { holds, .. }) = message else {
             return false;
         };
         holds.iter().any(|hold| {
@@ -259,7 +259,7 @@ fn release_after_reconnect(events: &[Event]) -> bool {
             };
             let mut releases = said(after).filter(|(own, message, _)| {
                 *own == process
-                    && matches!(message, ToStore::Release { token, .. } if *token == hold.token)
+                    && matches!(message, ToStore::Release(Release { token, .. }) if *token == hold.token)
             });
             comes(after, is_known) && releases.any(|(_, _, after)| comes(after, is_taken))
         })
@@ -285,7 +285,7 @@ fn takeover_after_restart(events: &[Event]) -> bool {
 
 fn revoked_while_inside(events: &[Event]) -> bool {
     heard(events).any(|(process, message, after)| {
-        let ToProcess::Granted { token, .. } = message else {
+        let ToProcess::Granted(Granted { token, .. }) = message else {
             return false;
         };
         heard(after).any(|(own, message, _)| {
@@ -297,7 +297,7 @@ fn revoked_while_inside(events: &[Event]) -> bool {
 
 fn lease_renewed(events: &[Event]) -> bool {
     heard(events).any(|(process, message, after)| {
-        matches!(message, ToProcess::Granted { .. })
+        matches!(message, ToProcess::Granted(_))
             && heard(after).any(|(own, message, _)| {
                 own == process && matches!(message, ToProcess::Alive { .. })
             })
@@ -307,10 +307,10 @@ fn lease_renewed(events: &[Event]) -> bool {
 /// Returns whether a process that has lost its lease sends a hello without its former grant.
 fn lease_lost(events: &[Event]) -> bool {
     heard(events).any(|(process, message, after)| {
-        matches!(message, ToProcess::Granted { .. })
+        matches!(message, ToProcess::Granted(_))
             && said(after).any(|(own, message, after)| {
                 own == process
-                    && matches!(message, ToStore::Hello { holds, .. } if holds.is_empty())
+                    && matches!(message, ToStore::Hello(Hello { holds, .. }) if holds.is_empty())
                     && comes(after, |answer| matches!(answer, ToProcess::Welcome { .. }))
             })
     })
@@ -326,7 +326,7 @@ fn try_gets_a_kept_grant(events: &[Event]) -> bool {
             && recalled.any(|(_, _, after)| {
                 heard(after).any(|(own, message, _)| {
                     own == process
-                        && matches!(message, ToProcess::Granted { request, .. } if *request == acquire.request)
+                        && matches!(message, ToProcess::Granted(Granted { request, .. }) if *request == acquire.request)
                 })
             })
     })
@@ -371,7 +371,7 @@ fn ended_and_back(events: &[Event]) -> bool {
     destroyed(events).any(|(session, after)| {
         comes(after, |message| {
             let is_granted =
-                matches!(message, ToProcess::Granted { session: own, .. } if own == session);
+                matches!(message, ToProcess::Granted(Granted { session: own, .. }) if own == session);
             is_granted || is_renamed_to(message, session)
         })
     })
@@ -401,7 +401,7 @@ fn granted_at_once(events: &[Event]) -> bool {
         };
         let mut answers = heard(after).filter(|(own, _, _)| *own == process);
         let first = answers.find_map(|(_, message, _)| match message {
-            ToProcess::Granted { request, .. } => Some((*request, true)),
+            ToProcess::Granted(Granted { request, .. }) => Some((*request, true)),
             ToProcess::Queued { request, .. } => Some((*request, false)),
             _ => None,
         });

@@ -9,7 +9,7 @@
 
 use crate::store::oracle::Connection;
 use crate::store::oracle::hypothesis::{Around, Hypothesis, Owed, What};
-use tenure_protocol::message::{AcquireRequest, RecallInfo, Refusal, WaitMode};
+use tenure_protocol::message::{AcquireRequest, Granted, Hello, RecallInfo, Refusal, WaitMode};
 use tenure_protocol::store::{Input, Timer};
 use tenure_protocol::{ProcessId, Request, SessionId, Ticket, ToProcess, ToStore};
 
@@ -44,7 +44,7 @@ impl Hypothesis {
     /// is free, or its holder is not connected.
     fn aged(&self, connection: &Connection, message: &ToStore, around: &Around) -> Option<Self> {
         let named: Vec<&SessionId> = match message {
-            ToStore::Hello { holds, waits, .. } => {
+            ToStore::Hello(Hello { holds, waits, .. }) => {
                 let holds = holds.iter().map(|hold| &hold.session);
                 holds
                     .chain(waits.iter().map(|acquire| &acquire.session))
@@ -102,9 +102,11 @@ impl Hypothesis {
         let mut granted = self
             .new_in(after)
             .map(|(_, owed)| owed)
-            .find(|owed| matches!(&owed.what, What::Said(ToProcess::Granted { session: own, .. }) if own == session))?
+            .find(|owed| {
+                matches!(&owed.what, What::Said(ToProcess::Granted(granted)) if granted.session == *session)
+            })?
             .clone();
-        if let What::Said(ToProcess::Granted { recall: told, .. }) = &mut granted.what {
+        if let What::Said(ToProcess::Granted(Granted { recall: told, .. })) = &mut granted.what {
             *told = recall.map(|recall| RecallInfo {
                 reason: recall.reason,
                 deadline_ms: 0,

@@ -5,7 +5,7 @@ use crate::store::oracle::hypothesis::{EARLIEST, Hypothesis, Owed, What};
 use crate::store::oracle::ledger::Attributes;
 use crate::store::oracle::names::Kind;
 use std::collections::BTreeSet;
-use tenure_protocol::message::{GrantRef, Reason, RecallInfo, Refusal};
+use tenure_protocol::message::{GrantRef, Granted, Reason, RecallInfo, Refusal};
 use tenure_protocol::{Request, SessionId, Ticket, ToProcess, Token, Version};
 
 /// A received message, for a grant with the state that the process may have after it.
@@ -90,13 +90,13 @@ impl Hypothesis {
     /// Owes a recall separately, because it may come with the grant or after it.
     fn owe_recall(&mut self, connection: &Connection, said: &ToProcess, came: &ToProcess) {
         if let (
-            ToProcess::Granted {
+            ToProcess::Granted(Granted {
                 session,
                 token,
                 recall: Some(info),
                 ..
-            },
-            ToProcess::Granted { recall: None, .. },
+            }),
+            ToProcess::Granted(Granted { recall: None, .. }),
         ) = (said, came)
         {
             let (session, token) = (session.clone(), *token);
@@ -277,8 +277,10 @@ impl Hypothesis {
                 let [last, _] = self.recalls.clone();
                 a == b && self.are_recalls(recalls, &own, &last)
             }
-            (Granted { request: a, .. }, Granted { request: b, .. }) => {
-                a == b && results.contains(&owed.attributes) && self.is_same_grant(ours, theirs)
+            (Granted(a), Granted(b)) => {
+                a.request == b.request
+                    && results.contains(&owed.attributes)
+                    && self.is_same_grant(ours, theirs)
             }
             (
                 Queued {
@@ -358,19 +360,19 @@ impl Hypothesis {
 
     fn is_same_grant(&mut self, ours: &ToProcess, theirs: &ToProcess) -> bool {
         let (
-            ToProcess::Granted {
+            ToProcess::Granted(Granted {
                 session,
                 token: a,
                 version: v,
                 recall: own,
                 ..
-            },
-            ToProcess::Granted {
+            }),
+            ToProcess::Granted(Granted {
                 token: b,
                 version: w,
                 recall,
                 ..
-            },
+            }),
         ) = (ours, theirs)
         else {
             return false;

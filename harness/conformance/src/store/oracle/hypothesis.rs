@@ -6,7 +6,9 @@ use crate::store::oracle::ledger::{Attributes, Ledger};
 use crate::store::oracle::names::{Kind, Names};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use tenure_protocol::message::{AcquireRequest, GrantRef, Reason, RecallInfo};
+use tenure_protocol::message::{
+    AcquireRequest, Commit, GrantRef, Granted, Hello, Reason, RecallInfo, Release,
+};
 use tenure_protocol::store::{Input, Output, Timer};
 use tenure_protocol::{
     Link, Records, SessionId, Settings, Stamp, StoreMachine, StoreSettings, Ticket, Time,
@@ -96,7 +98,7 @@ impl Hypothesis {
         let is_welcomed = matches!(
             &input,
             Input::Message {
-                message: ToStore::Hello { .. },
+                message: ToStore::Hello(_),
                 ..
             }
         );
@@ -148,7 +150,7 @@ impl Hypothesis {
             return;
         }
         let attributes = match &what {
-            What::Said(ToProcess::Granted { session, .. }) => self.attributes(session),
+            What::Said(ToProcess::Granted(Granted { session, .. })) => self.attributes(session),
             _ => Attributes::new(),
         };
         let is_optional = what.is_optional(is_asked);
@@ -321,25 +323,25 @@ impl Hypothesis {
     fn ours(&self, message: &ToStore) -> ToStore {
         let mut message = message.clone();
         match &mut message {
-            ToStore::Hello { holds, waits, .. } => {
+            ToStore::Hello(Hello { holds, waits, .. }) => {
                 holds.iter_mut().for_each(|hold| *hold = self.hold(hold));
                 waits
                     .iter_mut()
                     .for_each(|acquire| *acquire = self.acquire_request(acquire));
             }
             ToStore::Acquire(acquire) => *acquire = self.acquire_request(acquire),
-            ToStore::Commit {
+            ToStore::Commit(Commit {
                 session,
                 token,
                 base,
                 ..
-            }
-            | ToStore::Release {
+            })
+            | ToStore::Release(Release {
                 session,
                 token,
                 base,
                 ..
-            } => {
+            }) => {
                 *token = self.token(session, *token);
                 *base = self.version(session, *base);
             }
@@ -392,7 +394,7 @@ impl What {
 impl fmt::Display for Owed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.what {
-            What::Said(message @ ToProcess::Granted { .. }) => {
+            What::Said(message @ ToProcess::Granted(_)) => {
                 write!(f, "{message:?} of {:?}", self.attributes)
             }
             What::Said(message) => write!(f, "{message:?}"),

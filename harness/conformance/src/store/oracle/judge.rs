@@ -10,7 +10,7 @@ use crate::store::oracle::sessions::{said, told};
 use crate::store::{CaseContext, Heard, ScriptedProcess};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use tenure_protocol::message::{AcquireRequest, GrantRef};
+use tenure_protocol::message::{AcquireRequest, GrantRef, Hello};
 use tenure_protocol::store::Timer;
 use tenure_protocol::{Link, ProcessId, SessionId, Stamp, Time, ToProcess, ToStore};
 use tokio::time::{Instant, sleep_until};
@@ -133,13 +133,13 @@ impl Judge {
             }
         }
         let sent = Time(1);
-        let hello = ToStore::Hello {
+        let hello = ToStore::Hello(Hello {
             minor: player.minor_max,
             incarnation,
             sent,
             holds: holds.clone(),
             waits: waits.clone(),
-        };
+        });
         self.open.insert(connection.clone());
         self.ledger.says_it_lives(connection, sent);
         self.tell(Entry::Heard(connection.clone(), hello));
@@ -441,7 +441,7 @@ impl Judge {
             return Err(match &came {
                 Came::Said(message, results) => {
                     let mut seen = format!("{message:?}");
-                    if matches!(message, ToProcess::Granted { .. }) {
+                    if matches!(message, ToProcess::Granted(_)) {
                         seen += &format!(", which makes {results:?}");
                     }
                     self.failed(connection, &seen)

@@ -6,7 +6,7 @@ use crate::store::oracle::Connection;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tenure_protocol::attributes::{State, Value};
-use tenure_protocol::message::GrantRef;
+use tenure_protocol::message::{GrantRef, Granted, Release};
 use tenure_protocol::{
     AttributeName, ProcessId, Request, SessionId, Time, ToProcess, ToStore, Token, Version,
 };
@@ -122,12 +122,12 @@ impl Ledger {
                     self.recalled(hold, info.deadline_ms);
                 }
             }
-            ToProcess::Granted {
+            ToProcess::Granted(Granted {
                 session,
                 token,
                 recall: Some(info),
                 ..
-            } => {
+            }) => {
                 let (session, token) = (session.clone(), *token);
                 self.recalled(&GrantRef { session, token }, info.deadline_ms);
             }
@@ -199,11 +199,11 @@ impl Ledger {
             ToStore::Acquire(acquire) => {
                 self.asks(process, &acquire.session, acquire.request, acquire.known);
             }
-            ToStore::Release {
+            ToStore::Release(Release {
                 session,
                 requeue: Some(request),
                 ..
-            } => self.requeues(process, session, *request),
+            }) => self.requeues(process, session, *request),
             _ => {}
         }
     }
@@ -211,12 +211,12 @@ impl Ledger {
     /// Returns the possible results of the state in a grant.
     pub(crate) fn results_of(&self, process: &ProcessId, message: &ToProcess) -> Vec<Attributes> {
         match message {
-            ToProcess::Granted {
+            ToProcess::Granted(Granted {
                 session,
                 request,
                 state,
                 ..
-            } => self.results(process, session, *request, state),
+            }) => self.results(process, session, *request, state),
             _ => Vec::new(),
         }
     }
@@ -230,9 +230,9 @@ impl Ledger {
         now: impl Fn(&SessionId) -> Attributes,
     ) {
         let (session, version, attributes) = match message {
-            ToProcess::Granted {
+            ToProcess::Granted(Granted {
                 session, version, ..
-            } => {
+            }) => {
                 let now = now(session);
                 let is_now = results.iter().find(|own| **own == now);
                 (

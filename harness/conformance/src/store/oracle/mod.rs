@@ -7,7 +7,7 @@
 //!
 //! | aspect | comparison |
 //! |---|---|
-//! | tokens, versions, tickets | one number of the target per number of the machine; tokens keep their order ([`names`]) |
+//! | tokens, versions, tickets | one number of the target per number of the machine; tokens keep order ([`names`]) |
 //! | whole state, delta, unchanged | by the resulting state of the process |
 //! | times and deadlines | the target's own; none may pass before the time that the target stated |
 //! | timers, and the noticing of cuts | happen in the machine once the target shows that they have happened |

@@ -1,6 +1,8 @@
 //! Replaces session ids in messages: the machine's ids are short, and the target's have the prefix of the case.
 
-use tenure_protocol::message::{AcquireRequest, GrantRef, Refusal};
+use tenure_protocol::message::{
+    AcquireRequest, Commit, GrantRef, Granted, Hello, Refusal, Release,
+};
 use tenure_protocol::{SessionId, ToProcess, ToStore};
 
 type Name<'a> = &'a dyn Fn(&SessionId) -> SessionId;
@@ -8,7 +10,7 @@ type Name<'a> = &'a dyn Fn(&SessionId) -> SessionId;
 /// Replaces the ids in a message of a process.
 pub(super) fn said(mut message: ToStore, name: Name<'_>) -> ToStore {
     match &mut message {
-        ToStore::Hello { holds, waits, .. } => {
+        ToStore::Hello(Hello { holds, waits, .. }) => {
             holds.iter_mut().for_each(|own| hold(own, name));
             waits.iter_mut().for_each(|own| acquire_request(own, name));
         }
@@ -24,8 +26,8 @@ pub(super) fn said(mut message: ToStore, name: Name<'_>) -> ToStore {
         }
         ToStore::Rename { session, to, .. } => (*session, *to) = (name(session), name(to)),
         ToStore::Cancel { session, .. }
-        | ToStore::Commit { session, .. }
-        | ToStore::Release { session, .. }
+        | ToStore::Commit(Commit { session, .. })
+        | ToStore::Release(Release { session, .. })
         | ToStore::Destroy { session, .. } => *session = name(session),
         ToStore::KeepAlive { .. } | ToStore::Goodbye => {}
     }
@@ -58,7 +60,7 @@ pub(super) fn told(mut message: ToProcess, name: Name<'_>) -> ToProcess {
             *session = name(session);
             renamed.iter_mut().for_each(|own| hold(own, name));
         }
-        ToProcess::Granted { session, .. }
+        ToProcess::Granted(Granted { session, .. })
         | ToProcess::Queued { session, .. }
         | ToProcess::Committed { session, .. }
         | ToProcess::Released { session, .. }

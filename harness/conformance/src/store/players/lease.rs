@@ -4,7 +4,7 @@ use crate::end::Play;
 use crate::store::players::grant_of;
 use crate::store::{CaseContext, Grant, ScriptedProcess};
 use std::time::Duration;
-use tenure_protocol::message::GrantRef;
+use tenure_protocol::message::{GrantRef, Release};
 use tenure_protocol::{Delta, SessionId, ToProcess, ToStore, Token, Version};
 use tokio::time::Instant;
 
@@ -61,14 +61,14 @@ impl ScriptedProcess {
             session: ctx.session("never-had"),
             token: Token::default(),
         };
-        self.say(ToStore::Release {
+        self.say(ToStore::Release(Release {
             session: nothing.session.clone(),
             token: nothing.token,
             base: Version::NONE,
             delta: Delta::default(),
             requeue: None,
             idle_ms: 0,
-        })
+        }))
         .await?;
         loop {
             match self.next("Released or LeaseEnded").await? {

@@ -11,7 +11,7 @@ use crate::store::{Grant, Heard, ScriptedProcess};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
-use tenure_protocol::message::{AcquireRequest, Refusal, Revocation};
+use tenure_protocol::message::{AcquireRequest, Granted, Refusal, Revocation};
 use tenure_protocol::{Delta, Request, SessionId, Ticket, ToProcess, ToStore};
 use tenure_wire::{Fault, FaultCode, FromProcess};
 use tokio::time::{Instant, sleep};
@@ -87,7 +87,7 @@ impl ScriptedProcess {
                     ticket,
                     ..
                 } if own == request => place = Some(ticket),
-                ToProcess::Granted { .. } | ToProcess::Refused { .. } => {
+                ToProcess::Granted(_) | ToProcess::Refused { .. } => {
                     return Err(self.failed("Queued", message));
                 }
                 _ => {}
@@ -110,7 +110,7 @@ impl ScriptedProcess {
         self.say(ToStore::Acquire(acquire)).await?;
         let expected = format!("Granted to {request:?} for {session}, and nothing before it");
         match self.next(&expected).await? {
-            ToProcess::Granted {
+            ToProcess::Granted(Granted {
                 session: own,
                 request: answered,
                 token,
@@ -118,7 +118,7 @@ impl ScriptedProcess {
                 state,
                 recall,
                 give_back,
-            } if own == session && answered == request => Ok(Grant {
+            }) if own == session && answered == request => Ok(Grant {
                 session,
                 request,
                 token,

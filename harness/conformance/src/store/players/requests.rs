@@ -5,7 +5,9 @@ use crate::store::grant::{applied, apply};
 use crate::store::{Grant, ScriptedProcess};
 use std::collections::BTreeMap;
 use tenure_protocol::attributes::Value;
-use tenure_protocol::message::{AcquireRequest, RecallInfo, Refusal, WaitMode};
+use tenure_protocol::message::{
+    AcquireRequest, Commit, Granted, RecallInfo, Refusal, Release, WaitMode,
+};
 use tenure_protocol::{
     AttributeName, Delta, Request, SessionId, Ticket, ToProcess, ToStore, Token, Version,
 };
@@ -63,7 +65,7 @@ impl ScriptedProcess {
     ) -> Play<Grant> {
         let expected = format!("Granted to {request:?} for {session}");
         self.expect_after(&expected, after_ms, |message| match message {
-            ToProcess::Granted {
+            ToProcess::Granted(Granted {
                 session: own,
                 request: answered,
                 token,
@@ -71,7 +73,7 @@ impl ScriptedProcess {
                 state,
                 recall,
                 give_back,
-            } if own == session && *answered == request => Some(Grant {
+            }) if own == session && *answered == request => Some(Grant {
                 session: own.clone(),
                 request,
                 token: *token,
@@ -157,12 +159,12 @@ impl ScriptedProcess {
     }
 
     pub(crate) async fn say_commit(&mut self, grant: &Grant, delta: Delta) -> Play {
-        self.say(ToStore::Commit {
+        self.say(ToStore::Commit(Commit {
             session: grant.session.clone(),
             token: grant.token,
             base: grant.version,
             delta,
-        })
+        }))
         .await
     }
 
@@ -178,14 +180,14 @@ impl ScriptedProcess {
         delta: Delta,
         requeue: Option<Request>,
     ) -> Play {
-        self.say(ToStore::Release {
+        self.say(ToStore::Release(Release {
             session: grant.session.clone(),
             token: grant.token,
             base: grant.version,
             delta,
             requeue,
             idle_ms: 0,
-        })
+        }))
         .await
     }
 

@@ -6,6 +6,7 @@ use crate::store::{Grant, Heard, ScriptedProcess, set};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tenure_protocol::attributes::Value;
+use tenure_protocol::message::{Granted, Release};
 use tenure_protocol::{
     AttributeName, Delta, Request, SessionId, Stamp, ToProcess, ToStore, Token, Version,
 };
@@ -39,7 +40,7 @@ pub(crate) fn is_state(grant: &Grant, expected: &[(&str, &str)]) -> Play {
 
 /// Returns the grant in a message to a process without client state of the session.
 pub(crate) fn grant_of(message: &ToProcess) -> Option<Grant> {
-    let ToProcess::Granted {
+    let ToProcess::Granted(Granted {
         session,
         request,
         token,
@@ -47,7 +48,7 @@ pub(crate) fn grant_of(message: &ToProcess) -> Option<Grant> {
         state,
         recall,
         give_back,
-    } = message.clone()
+    }) = message.clone()
     else {
         return None;
     };
@@ -106,14 +107,14 @@ impl ScriptedProcess {
         session: &SessionId,
         token: Token,
     ) -> Play<Option<Version>> {
-        self.say(ToStore::Release {
+        self.say(ToStore::Release(Release {
             session: session.clone(),
             token,
             base: Version::NONE,
             delta: Delta::default(),
             requeue: None,
             idle_ms: 0,
-        })
+        }))
         .await?;
         self.released(session, token).await
     }

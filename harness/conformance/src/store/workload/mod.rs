@@ -15,9 +15,11 @@ use crate::store::CaseContext;
 use act::{Act, Mix};
 
 cases! { Store:
-    "workload/locks", Must ["grant.exclusive", "queue.fifo-connected", "recall.asks", "end.once", "release.written"] locks,
+    "workload/locks",
+        Must ["grant.exclusive", "queue.fifo-connected", "recall.asks", "end.once", "release.written"] locks,
         "Random requests, cancels, commits and releases get the answers that the machine allows.";
-    "workload/links", Must ["lease.frees-nothing", "reconnect.known", "queue.presented", "connect.new-incarnation"] links,
+    "workload/links",
+        Must ["lease.frees-nothing", "reconnect.known", "queue.presented", "connect.new-incarnation"] links,
         "With random connection cuts, reconnects and restarts of processes, all answers are those that the machine \
         allows.";
     "workload/strangers", Must ["fence.commit", "release.old", "grant.same-again", "commit.repeated"] strangers,
@@ -28,7 +30,8 @@ cases! { Store:
         "A random history of all operations gets the answers that the machine allows.";
     "workload/deadlines", Must ["recall.revokes", "recall.not-early", "lease.ends", "lease.whole"] deadlines,
         "In random histories with passing time, waits, grants and leases end as in the machine, and not early.";
-    "workload/restarts", Must ["grant.durable", "lease.restart", "grant.token-rises", "commit.durable"] (Restart) restarts,
+    "workload/restarts",
+        Must ["grant.durable", "lease.restart", "grant.token-rises", "commit.durable"] (Restart) restarts,
         "Over random restarts of the store, no acknowledged change is lost.";
 }
 

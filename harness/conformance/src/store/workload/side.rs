@@ -3,7 +3,7 @@
 use crate::store::oracle::Connection;
 use crate::store::workload::act::{Act, SESSIONS, What};
 use std::array;
-use tenure_protocol::message::{AcquireRequest, GrantRef, WaitMode};
+use tenure_protocol::message::{AcquireRequest, Commit, GrantRef, Granted, Release, WaitMode};
 use tenure_protocol::{
     Delta, Incarnation, Link, ProcessId, Request, SessionId, Ticket, ToProcess, ToStore, Token,
     Version,
@@ -174,12 +174,12 @@ impl Side {
         let what = session(act.session);
         let Grant { token, version, .. } = grant;
         let message = match act.what {
-            What::Commit => ToStore::Commit {
+            What::Commit => ToStore::Commit(Commit {
                 session: what,
                 token,
                 base: version,
                 delta,
-            },
+            }),
             What::Destroy => ToStore::Destroy {
                 session: what,
                 token,
@@ -208,20 +208,20 @@ impl Side {
                         ticket: None,
                     });
                 }
-                ToStore::Release {
+                ToStore::Release(Release {
                     session: what,
                     token,
                     base: version,
                     delta: if is_changed { delta } else { Delta::default() },
                     requeue,
                     idle_ms: 0,
-                }
+                })
             }
         };
         let own = &mut self.own[act.session];
         match &message {
-            ToStore::Commit { .. } => own.committed = Some(message.clone()),
-            ToStore::Release { .. } => own.released = Some(message.clone()),
+            ToStore::Commit(_) => own.committed = Some(message.clone()),
+            ToStore::Release(_) => own.released = Some(message.clone()),
             ToStore::Rename { .. } => own.renamed = Some(message.clone()),
             _ => {}
         }
@@ -233,12 +233,12 @@ impl Side {
         let what = session(act.session);
         let base = self.own[act.session].copy.unwrap_or(Version::NONE);
         Some(match act.what {
-            What::CommitOld | What::CommitStranger => ToStore::Commit {
+            What::CommitOld | What::CommitStranger => ToStore::Commit(Commit {
                 session: what,
                 token,
                 base,
                 delta,
-            },
+            }),
             What::DestroyOld | What::DestroyStranger => ToStore::Destroy {
                 session: what,
                 token,
@@ -261,14 +261,14 @@ impl Side {
                         ticket: None,
                     });
                 }
-                ToStore::Release {
+                ToStore::Release(Release {
                     session: what,
                     token,
                     base,
                     delta,
                     requeue,
                     idle_ms: 0,
-                }
+                })
             }
         })
     }
@@ -350,12 +350,12 @@ impl Own {
 
     fn hear(&mut self, message: &ToProcess) {
         match message {
-            ToProcess::Granted {
+            ToProcess::Granted(Granted {
                 token,
                 version,
                 request,
                 ..
-            } => {
+            }) => {
                 if !self.has(*token) {
                     self.end();
                 }

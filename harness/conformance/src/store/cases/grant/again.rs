@@ -2,6 +2,7 @@
 
 use crate::end::{CaseEnd, Play, holds};
 use crate::store::{CaseContext, set};
+use tenure_protocol::message::Granted;
 use tenure_protocol::{Request, SessionId, ToProcess, Token};
 
 pub(super) async fn names_newest(ctx: CaseContext) -> Play {
@@ -136,12 +137,12 @@ fn is_same(token: Token, first: Token) -> Play {
 /// Returns the tokens with which a request was granted.
 fn tokens(heard: &[ToProcess], session: &SessionId, wanted: Request) -> Vec<Token> {
     let granted = heard.iter().filter_map(|message| match message {
-        ToProcess::Granted {
+        ToProcess::Granted(Granted {
             session: own,
             request,
             token,
             ..
-        } if own == session && *request == wanted => Some(*token),
+        }) if own == session && *request == wanted => Some(*token),
         _ => None,
     });
     granted.collect()
@@ -149,7 +150,7 @@ fn tokens(heard: &[ToProcess], session: &SessionId, wanted: Request) -> Vec<Toke
 
 fn is_not_answered(heard: &[ToProcess], late: Request) -> Play {
     let answers = |message: &&ToProcess| match message {
-        ToProcess::Granted { request, .. }
+        ToProcess::Granted(Granted { request, .. })
         | ToProcess::Queued { request, .. }
         | ToProcess::Refused { request, .. } => *request == late,
         _ => false,

@@ -4,6 +4,7 @@ use super::half_a_lease;
 use crate::end::{CaseEnd, Play, holds};
 use crate::store::{CaseContext, Due, Grant, Heard, acquire_request, is_state, set};
 use std::time::Duration;
+use tenure_protocol::message::{Commit, Release};
 use tenure_protocol::{Request, Time, ToProcess, ToStore};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -151,12 +152,12 @@ fn all_messages(grant: &Grant) -> [(&'static str, ToStore); 8] {
         ),
         (
             "Commit",
-            ToStore::Commit {
+            ToStore::Commit(Commit {
                 session: session.clone(),
                 token,
                 base,
                 delta: delta.clone(),
-            },
+            }),
         ),
         (
             "Busy",
@@ -184,14 +185,14 @@ fn all_messages(grant: &Grant) -> [(&'static str, ToStore); 8] {
         ),
         (
             "Release",
-            ToStore::Release {
+            ToStore::Release(Release {
                 session,
                 token,
                 base,
                 delta,
                 requeue: None,
                 idle_ms: 0,
-            },
+            }),
         ),
     ]
 }

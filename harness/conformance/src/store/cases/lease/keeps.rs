@@ -5,6 +5,7 @@ use crate::end::{Play, holds};
 use crate::frames::encode;
 use crate::store::{CaseContext, Due, acquire_request, is_state, set};
 use std::time::Duration;
+use tenure_protocol::message::Commit;
 use tenure_protocol::{Request, Time, ToProcess, ToStore};
 use tenure_wire::FromProcess;
 use tokio::time::{Instant, sleep};
@@ -83,12 +84,12 @@ pub(super) async fn only_keep_alive(ctx: CaseContext) -> Play {
     let mut grant = p.acquire(&ctx.session("s")).await?;
     p.commit(&mut grant, set([("a", Some("1"))])).await?;
     let (session, token) = (grant.session.clone(), grant.token);
-    let commit = ToStore::Commit {
+    let commit = ToStore::Commit(Commit {
         session: session.clone(),
         token,
         base: grant.version,
         delta: set([]),
-    };
+    });
     let busy = ToStore::Busy {
         session: session.clone(),
         token,

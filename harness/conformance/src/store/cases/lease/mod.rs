@@ -38,7 +38,8 @@ cases! { Store:
         lost grant.";
     "lease/told/every-message", Must ["lease.told"] ends::every_message,
         "Every message of a process without a lease is answered with LeaseEnded.";
-    "lease/restart/holder-is-known", Must ["lease.restart", "reconnect.known", "grant.durable"] (Restart) ends::restart_knows_holder,
+    "lease/restart/holder-is-known",
+        Must ["lease.restart", "reconnect.known", "grant.durable"] (Restart) ends::restart_knows_holder,
         "After a restart of the store, a grant still belongs to its holder and to no other process.";
     "lease/restart/whole-lease", Must ["lease.restart"] (Restart) ends::restart_whole_lease,
         "After a restart of the store, a holder has a whole lease, however little was left of the old one.";

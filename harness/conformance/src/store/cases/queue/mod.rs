@@ -8,7 +8,7 @@ use crate::case::cases;
 use crate::end::{Play, holds};
 use crate::store::{CaseContext, ScriptedProcess, set};
 use tenure_protocol::attributes::State;
-use tenure_protocol::message::{AcquireRequest, WaitMode};
+use tenure_protocol::message::{AcquireRequest, Granted, WaitMode};
 use tenure_protocol::{Request, SessionId, Ticket, ToProcess};
 
 cases! { Store:
@@ -153,13 +153,13 @@ async fn requeue_alone(ctx: CaseContext) -> Play {
         _ => None,
     });
     let is_right = |message: &ToProcess| match message {
-        ToProcess::Granted {
+        ToProcess::Granted(Granted {
             request: own,
             token,
             version,
             state,
             ..
-        } => {
+        }) => {
             let is_whole =
                 matches!(state, State::Unchanged) || *state == State::Full(delta.clone());
             *own == request && *token > grant.token && Some(*version) == released && is_whole

@@ -4,7 +4,7 @@
 use crate::end::{CaseEnd, Play};
 use crate::store::cases::expiry::live;
 use crate::store::{CaseContext, Heard, ScriptedProcess, alive};
-use tenure_protocol::message::Refusal;
+use tenure_protocol::message::{Granted, Refusal};
 use tenure_protocol::{SessionId, ToProcess, ToStore};
 
 pub(super) async fn goodbye(ctx: CaseContext) -> Play {
@@ -179,7 +179,7 @@ async fn ended(
         ToProcess::Refused {
             session: own, why, ..
         } if own == session => Some(Some(why.clone())),
-        ToProcess::Granted { session: own, .. } if own == session => Some(None),
+        ToProcess::Granted(Granted { session: own, .. }) if own == session => Some(None),
         _ => None,
     })
     .await

@@ -45,7 +45,8 @@ cases! { Store:
         "At the deadline, and not sooner, the grant is revoked and the next waiter is granted the session.";
     "recall/deadline/told-in-the-grant", Must ["recall.revokes", "recall.not-early"] deadline::told_in_the_grant,
         "A grant that was already recalled when it was made is revoked at the stated deadline, and not sooner.";
-    "recall/deadline/busy-does-not-stop-it", Must ["recall.revokes", "recall.deadline-kept"] deadline::busy_does_not_stop_it,
+    "recall/deadline/busy-does-not-stop-it",
+        Must ["recall.revokes", "recall.deadline-kept"] deadline::busy_does_not_stop_it,
         "A holder that keeps sending Busy loses the grant at the deadline.";
     "recall/deadline/busy-does-not-move-it", Must ["recall.deadline-kept"] deadline::busy_does_not_move_it,
         "A Busy does not move the deadline.";
@@ -57,7 +58,8 @@ cases! { Store:
         "A new connection does not move the deadline.";
     "recall/deadline/runs-while-away", Must ["recall.asks", "recall.deadline-kept"] deadline::runs_while_away,
         "If a holder is disconnected when others request, its deadline counts from their request, not from its return.";
-    "recall/deadline/operator-does-not-move-it", Must ["recall.deadline-kept"] (Recall) deadline::operator_does_not_move_it,
+    "recall/deadline/operator-does-not-move-it",
+        Must ["recall.deadline-kept"] (Recall) deadline::operator_does_not_move_it,
         "An operator's recall of a recalled grant does not move the deadline.";
     "recall/deadline/takes-one-grant", Must ["recall.revokes"] deadline::takes_one_grant,
         "A process that is late with one grant keeps its other grants and its lease.";

@@ -16,7 +16,8 @@ use tenure_wire::{MORE, kind};
 cases! { Store:
     "wire/refused/no-effect", Must ["wire.ill-formed", "wire.key-range"] no_effect,
         "Neither a refused release nor a valid one behind it has an effect.";
-    "wire/refused/closes", Must ["wire.ill-formed", "wire.too-large", "wire.version", "wire.unknown-critical", "wire.wrong-side"] closes,
+    "wire/refused/closes",
+        Must ["wire.ill-formed", "wire.too-large", "wire.version", "wire.unknown-critical", "wire.wrong-side"] closes,
         "Every refusal of a frame ends the connection.";
     "wire/body/cut-off", Must ["wire.ill-formed"] cut_off,
         "A body that ends within a value is refused.";

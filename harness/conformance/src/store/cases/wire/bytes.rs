@@ -68,7 +68,7 @@ pub(super) fn faulty(code: &str) -> Play<Vec<Vector>> {
     Ok(vectors(INVALID)?.filter(is_it).collect())
 }
 
-// ---- frames -----------------------------------------------------------------------------------------------------------------
+// ---- frames ---------------------------------------------------------------------------------------------------------
 
 /// Returns a frame of version 1.0.
 pub(super) fn frame(kind: u8, flags: u16, request: u64, body: &[u8]) -> Vec<u8> {
@@ -121,7 +121,7 @@ pub(super) fn hello(player: &ScriptedProcess, flags: u16, lists: &[(u64, Vec<u8>
     frame(kind::HELLO, CRITICAL | flags, 0, &map(&fields))
 }
 
-// ---- CBOR -------------------------------------------------------------------------------------------------------------------
+// ---- CBOR -----------------------------------------------------------------------------------------------------------
 
 /// Returns the shortest head for a number.
 pub(super) fn head(major: u8, number: u64) -> Vec<u8> {

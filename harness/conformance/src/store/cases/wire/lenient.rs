@@ -9,6 +9,7 @@ use super::scene::sends_no_more;
 use crate::case::cases;
 use crate::end::{Play, holds};
 use crate::store::{CaseContext, Heard, ScriptedProcess, set};
+use tenure_protocol::message::Granted;
 use tenure_protocol::{Request, SessionId, Time, ToProcess};
 use tenure_wire::{CRITICAL, MORE, kind};
 
@@ -276,7 +277,7 @@ async fn in_order(ctx: CaseContext) -> Play {
         let own: Vec<_> = own.collect();
         let is_so = matches!(own[..], [
             ToProcess::Released { version: Some(_), .. },
-            ToProcess::Granted { request: Request(99), token, .. },
+            ToProcess::Granted(Granted { request: Request(99), token, .. }),
         ] if *token > grant.token);
         holds(is_so, "Released, then Granted under a later token", &own)?;
         let value = shown_a(own[1]);
@@ -287,10 +288,10 @@ async fn in_order(ctx: CaseContext) -> Play {
 
 /// Returns the attribute `a` of a whole state.
 fn shown_a(granted: &ToProcess) -> Option<String> {
-    let ToProcess::Granted {
+    let ToProcess::Granted(Granted {
         state: tenure_protocol::attributes::State::Full(all),
         ..
-    } = granted
+    }) = granted
     else {
         return None;
     };

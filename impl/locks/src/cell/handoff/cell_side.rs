@@ -1,37 +1,14 @@
-//! Direct handoff of an attribute to a waiting thread, without the session.
-//!
-//! When a thread begins to wait, the session takes the attribute back, and the thread inside must then leave through
-//! the session. That costs a thousand instructions, none of which is in a cache if the thread has slept before. But the
-//! session knows its next step in advance ([`Detached::plan`](tenure_protocol::process::Detached::plan)). So when the
-//! session's mutex is unlocked, the handoff is *published* in the cell. Leaving is then one atomic operation and a
-//! wake-up. The next owner of the session's mutex first *settles* the handoff in the session
-//! ([`Entry::lock`](crate::entry::Entry::lock)).
-//!
-//! The code relies on these rules:
-//!
-//! - The flag `PLANNED` of the state word is set and withdrawn only under the session's mutex. Without the mutex, a
-//!   closed cell can change in only one way: the thread inside clears the flag and has then left.
-//! - `next_user` is filled before the flag is set, and emptied by the side that clears the flag. It is filled only
-//!   while it is empty.
-//! - [`HandedOver`] contains the address of the cell. Until the receiver follows it, the request owns the session's
-//!   entry. From then on, the thread inside keeps the entry alive. The address is not read before, since both the
-//!   sender and the settling session may answer the wait.
+//! The cell's side of a handoff: the thread inside leaves the closed cell to a waiting thread.
 #![allow(unsafe_code)]
 
-use super::{CHANGED, CLOSED, Cell, Entrance, HELD, Held, PLANNED, SECOND, THREAD, VACANT};
+use crate::cell::word::{CHANGED, CLOSED, HELD, NUMBER, PLANNED, SECOND, THREAD, VACANT};
+use crate::cell::{Cell, Entrance, HandedOver, Held};
+use crate::content::Write;
 use crate::mutant::{self, LockMutant};
 use crate::sync::{Arc, Ordering};
-use crate::wait::{Outcome, Waiter};
-use std::ptr::{self, NonNull};
-use tenure_protocol::attributes::Value;
+use crate::waiter::{LockAnswer, Waiter};
+use std::ptr::NonNull;
 use tenure_protocol::{ThreadId, Time};
-
-/// The result of a handoff: the waiting thread is inside this cell, and may [follow](HandedOver::follow) once.
-#[derive(Debug)]
-pub(crate) struct HandedOver(NonNull<Cell>);
-
-// SAFETY: a cell may be used from any thread.
-unsafe impl Send for HandedOver {}
 
 impl Cell {
     /// Plans that the thread `from`, which is inside the closed cell, leaves it to `waiter`. Returns `false` if that is
@@ -66,18 +43,19 @@ impl Cell {
         is_withdrawn
     }
 
-    /// Returns the value that the previous thread has left in the closed cell, if it has changed the value.
+    /// Returns the write of the previous thread, whose value is in the closed cell.
     ///
     /// # Safety
     /// The caller holds the session's mutex, and the attribute was handed off.
-    pub(crate) unsafe fn handed_off(&self) -> Option<Option<Value>> {
+    pub(crate) unsafe fn handed_off(&self) -> Write {
         let word = self.used.word.load(Ordering::Relaxed);
-        (word & CHANGED != 0).then(|| {
-            let current = &self.used.values[usize::from(word & SECOND != 0)];
-            // SAFETY: the thread inside only reads the current slot, and to leave it needs the session's
-            // mutex.
-            current.with(|value| unsafe { (**value).value() })
-        })
+        if word & CHANGED == 0 {
+            return Write::Unchanged;
+        }
+        let current = &self.used.values[usize::from(word & SECOND != 0)];
+        // SAFETY: the thread inside only reads the current slot, and to leave it needs the session's mutex.
+        let value = current.with(|value| unsafe { (**value).value() });
+        Write::from(value)
     }
 
     /// Records the receiver of the handoff as the thread inside.
@@ -87,15 +65,9 @@ impl Cell {
     pub(crate) unsafe fn settle_user(&self, entrance: Entrance) -> HandedOver {
         self.note_place(entrance);
         let word = self.used.word.load(Ordering::Relaxed);
-        let word = word & !(u64::MAX << THREAD) | entrance.thread.0 << THREAD;
+        let word = word & !NUMBER | entrance.thread.0 << THREAD;
         self.used.word.store(word, Ordering::Release);
         HandedOver(NonNull::from(self))
-    }
-
-    pub(super) fn take_next_user(&self) -> Option<Arc<Waiter>> {
-        let waiter = self.aside.next_user.swap(ptr::null_mut(), Ordering::AcqRel);
-        // SAFETY: the pointer comes from an `Arc`, and `swap` returns it to only one caller.
-        (!waiter.is_null()).then(|| unsafe { Arc::from_raw(waiter) })
     }
 }
 
@@ -154,7 +126,8 @@ impl Held<'_> {
         let waiter = waiter.expect("`publish` fills `next_user` before it sets PLANNED");
         self.cell.lives.with(|_| ());
         let handed_off = HandedOver(NonNull::from(self.cell));
-        if let Some(waker) = waiter.wait.answer(Outcome::Entered(handed_off)) {
+        let answer = LockAnswer::HandedOff(handed_off);
+        if let Some(waker) = waiter.wait.answer(Ok(answer)) {
             waker.wake();
         }
         true
