@@ -41,7 +41,11 @@ fn scratch(name: &str) -> PathBuf {
 /// Returns the outcome of the contestant whose name begins so, in the first row.
 fn outcome<'d>(document: &'d Value, name: &str) -> &'d Value {
     let sides = document["rows"][0]["sides"].as_array().expect("sides");
-    let is_meant = |side: &&Value| side["name"].as_str().is_some_and(|own| own.starts_with(name));
+    let is_meant = |side: &&Value| {
+        side["name"]
+            .as_str()
+            .is_some_and(|own| own.starts_with(name))
+    };
     &sides.iter().find(is_meant).expect("the contestant")["outcome"]
 }
 
@@ -49,7 +53,9 @@ fn outcome<'d>(document: &'d Value, name: &str) -> &'d Value {
 fn floors_are_a_document_with_samples_and_a_picture() {
     let picture = scratch("bench-floors").join("floors.svg");
     let file = picture.to_str().expect("UTF-8");
-    let arguments = ["floors", "--quick", "--row", "mutex", "--json", "--svg", file];
+    let arguments = [
+        "floors", "--quick", "--row", "mutex", "--json", "--svg", file,
+    ];
     let document = document(&bench(&arguments, None));
     let samples = &outcome(&document, "std")["measured"]["samples"]["samples"];
     assert_eq!(samples.as_array().map(Vec::len), Some(3));
@@ -75,20 +81,30 @@ fn an_unknown_row_is_refused_with_the_known_ones() {
     let output = bench(&["floors", "--row", "mutexes"], None);
     assert_eq!(output.status.code(), Some(2));
     let said = stderr(&output);
-    assert!(said.contains("no row 'mutexes'") && said.contains("mutex, handover"), "{said}");
+    assert!(
+        said.contains("no row 'mutexes'") && said.contains("mutex, handover"),
+        "{said}"
+    );
     for arguments in [
         ["peers", "--list", "--json"],
         ["party", "{}", ""],
         ["become", "{}", ""],
     ] {
-        let given: Vec<_> = arguments.into_iter().filter(|word| !word.is_empty()).collect();
+        let given: Vec<_> = arguments
+            .into_iter()
+            .filter(|word| !word.is_empty())
+            .collect();
         assert_eq!(bench(&given, None).status.code(), Some(2), "{given:?}");
     }
 }
 
 #[test]
 fn the_rows_are_listed() {
-    for (group, row) in [("peers", "handoff-p99"), ("floors", "relay"), ("curves", "waiters")] {
+    for (group, row) in [
+        ("peers", "handoff-p99"),
+        ("floors", "relay"),
+        ("curves", "waiters"),
+    ] {
         let listed = stdout(&bench(&[group, "--list"], None));
         assert!(listed.lines().any(|line| line.starts_with(row)), "{listed}");
     }
@@ -98,7 +114,10 @@ fn the_rows_are_listed() {
 #[cfg(target_os = "linux")]
 fn a_missing_peer_is_skipped_by_name() {
     let empty = scratch("bench-missing");
-    let output = bench(&["peers", "--quick", "--row", "connects", "--json"], Some(&empty));
+    let output = bench(
+        &["peers", "--quick", "--row", "connects", "--json"],
+        Some(&empty),
+    );
     let document = document(&output);
     assert!(outcome(&document, "Tenure")["measured"]["samples"]["median"].as_f64() > Some(1.0));
     let missing = document["missing"].as_array().expect("a list");
@@ -120,7 +139,10 @@ exit 1
 ";
     fs::write(&program, script).expect("a file");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("its mode");
-    let output = bench(&["peers", "--quick", "--row", "connects", "--json"], Some(&folder));
+    let output = bench(
+        &["peers", "--quick", "--row", "connects", "--json"],
+        Some(&folder),
+    );
     let document = document(&output);
     let error = outcome(&document, "Redis")["failed"]["error"].as_str();
     let error = error.expect("an error");

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail, ensure};
 use bytes::{Buf, Bytes, BytesMut};
 use std::sync::atomic::{AtomicU64, Ordering};
 use tenure_protocol::attributes::State;
-use tenure_protocol::message::{AcquireRequest, WaitMode};
+use tenure_protocol::message::{AcquireRequest, Release, WaitMode};
 use tenure_protocol::{
     AttributeName, Delta, Incarnation, Link, ProcessId, Request, SessionId, Time, ToProcess,
     ToStore, Token, Version,
@@ -114,12 +114,10 @@ impl Connection {
         self.say(ToStore::Acquire(request)).await?;
         loop {
             match self.next().await? {
-                ToProcess::Granted {
-                    token,
-                    version,
-                    state,
-                    ..
-                } => return Ok(((token, version), only_value(&state))),
+                ToProcess::Granted(granted) => {
+                    let value = only_value(&granted.state);
+                    return Ok(((granted.token, granted.version), value));
+                }
                 ToProcess::Queued { .. }
                 | ToProcess::Released { .. }
                 | ToProcess::Recall { .. } => {}
@@ -130,15 +128,15 @@ impl Connection {
 
     async fn release(&mut self, session: u64, grant: Grant, value: Vec<u8>) -> Result<()> {
         let (token, base) = grant;
-        self.say(ToStore::Release {
+        let release = Release {
             session: id(session)?,
             token,
             base,
             delta: change(value)?,
             requeue: None,
             idle_ms: 0,
-        })
-        .await?;
+        };
+        self.say(ToStore::Release(release)).await?;
         loop {
             match self.next().await? {
                 ToProcess::Released { .. } => return Ok(()),
