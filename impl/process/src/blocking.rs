@@ -41,16 +41,24 @@ fn is_in_task() -> bool {
     is_counted
 }
 
-/// Returns whether this OS thread may sleep for a lock. See the [module](self).
-pub(crate) fn may_sleep(is_local: &dyn Fn() -> bool, place: &'static Location<'static>) -> bool {
+/// Returns whether this OS thread may sleep for a lock. See the [module](self). Calls `blocks` if this would block all
+/// tasks of a runtime.
+pub(crate) fn may_sleep(
+    is_local: &dyn Fn() -> bool,
+    place: &'static Location<'static>,
+    blocks: &dyn Fn(),
+) -> bool {
     let Ok(runtime) = Handle::try_current() else {
         return true;
     };
     if !is_in_task() {
         return true;
     }
-    if runtime.runtime_flavor() == RuntimeFlavor::CurrentThread && is_local() {
-        return false;
+    if runtime.runtime_flavor() == RuntimeFlavor::CurrentThread {
+        if is_local() {
+            return false;
+        }
+        blocks();
     }
     if is_new(place) {
         warn!(
@@ -78,7 +86,27 @@ mod tests {
     #[track_caller]
     fn answers() -> (bool, bool) {
         let place = Location::caller();
-        (may_sleep(&|| true, place), may_sleep(&|| false, place))
+        let asked = |is_local: bool| may_sleep(&|| is_local, place, &|| {});
+        (asked(true), asked(false))
+    }
+
+    /// Returns whether a sleep for the store would block all tasks of a runtime.
+    #[track_caller]
+    fn blocks() -> bool {
+        let blocks = std::cell::Cell::new(false);
+        may_sleep(&|| false, Location::caller(), &|| blocks.set(true));
+        blocks.get()
+    }
+
+    #[test]
+    fn a_sleep_in_a_task_blocks_all_tasks_of_a_single_threaded_runtime() {
+        assert!(!blocks());
+        let single = Builder::new_current_thread().build().expect("a runtime");
+        assert!(single.block_on(async { blocks() }));
+        let aside = async { tokio::task::spawn_blocking(blocks).await };
+        assert!(!single.block_on(aside).expect("no panic"));
+        let many = Builder::new_multi_thread().worker_threads(2).build();
+        assert!(!many.expect("a runtime").block_on(async { blocks() }));
     }
 
     #[test]

@@ -1,16 +1,20 @@
 //! One connection to the store: encodes and writes frames, and reads and decodes frames.
 
+use crate::driver::Address;
+use crate::os;
 use bytes::{Buf, BytesMut};
+use std::future::Future;
 use std::io::{self, ErrorKind, IoSlice};
-use std::pin::Pin;
-use std::task::{Context, Waker};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tenure_protocol::Link;
 use tenure_wire::{
     DecodeError, Decoder, EncodeError, FrameLimits, FromProcess, FromStore, Outgoing,
 };
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 /// The minimum buffer space for one read, in bytes.
@@ -22,7 +26,10 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: TcpStream,
+    /// `None` if a move between two runtimes has failed.
+    stream: Option<TcpStream>,
+    /// The place of the runtime that the stream is registered to.
+    address: Address,
     /// The link number of the hello that was sent on this connection. `None` before the hello.
     pub(crate) link: Option<Link>,
     pub(crate) opened: Instant,
@@ -38,7 +45,8 @@ impl Connection {
         // slower.
         let _ = stream.set_nodelay(true);
         Self {
-            stream,
+            stream: Some(stream),
+            address: Address::default(),
             link: None,
             opened: Instant::now(),
             decoder: Decoder::new(limits.clone()),
@@ -54,6 +62,27 @@ impl Connection {
         self.limits = limits;
     }
 
+    /// Registers the stream to the runtime of another place.
+    pub(crate) fn move_to(&mut self, address: Address, runtime: &Handle) -> io::Result<()> {
+        if self.address == address {
+            return Ok(());
+        }
+        let stream = self
+            .stream
+            .take()
+            .ok_or(ErrorKind::NotConnected)?
+            .into_std()?;
+        let _entered = runtime.enter();
+        self.stream = Some(TcpStream::from_std(stream)?);
+        self.address = address;
+        Ok(())
+    }
+
+    /// Returns whether there is input that nobody has read.
+    pub(crate) fn has_input(&self) -> bool {
+        self.stream.as_ref().is_some_and(os::has_input)
+    }
+
     /// Encodes an item and appends it to the output buffer.
     pub(crate) fn push(&mut self, item: &FromProcess) -> Result<(), EncodeError> {
         self.outgoing.push(item, &self.limits)
@@ -61,10 +90,11 @@ impl Connection {
 
     /// Writes the output buffer as far as the OS accepts bytes without blocking.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
+        let stream = self.stream.as_ref().ok_or(ErrorKind::NotConnected)?;
         while self.outgoing.has_remaining() {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let count = self.outgoing.chunks_vectored(&mut slices);
-            match self.stream.try_write_vectored(&slices[..count]) {
+            match stream.try_write_vectored(&slices[..count]) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(written) => self.outgoing.advance(written),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
@@ -74,26 +104,19 @@ impl Connection {
         Ok(())
     }
 
-    /// Waits until bytes were read or written. Dropping the future loses no bytes.
-    pub(crate) async fn progress(&mut self) -> io::Result<()> {
-        let interest = if self.outgoing.is_empty() {
-            Interest::READABLE
-        } else {
-            Interest::READABLE | Interest::WRITABLE
-        };
-        let ready = self.stream.ready(interest).await?;
-        if ready.is_writable() {
-            self.flush()?;
+    /// Returns `Ready` if bytes were read or written.
+    pub(crate) fn poll_progress(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let stream = self.stream.as_mut().ok_or(ErrorKind::NotConnected)?;
+        if self.outgoing.has_remaining() && stream.poll_write_ready(context)?.is_ready() {
+            return Poll::Ready(self.flush());
         }
-        if ready.is_readable() {
-            self.input.reserve(READ_BYTES);
-            match self.stream.try_read_buf(&mut self.input) {
-                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
-                _ => {}
-            }
+        self.input.reserve(READ_BYTES);
+        // A read that does not fill the buffer is the last one: no further system call finds out that there is no more.
+        match pin!(stream.read_buf(&mut self.input)).poll(context)? {
+            Poll::Ready(0) => Poll::Ready(Err(ErrorKind::UnexpectedEof.into())),
+            Poll::Ready(_) => Poll::Ready(Ok(())),
+            Poll::Pending => Poll::Pending,
         }
-        Ok(())
     }
 
     /// Decodes the next item of the input buffer. Returns `None` if the item is not complete yet.
@@ -105,9 +128,10 @@ impl Connection {
     /// unread input would reset the connection, and the store could lose the last frames.
     pub(crate) async fn finish(mut self) {
         let farewell = async {
-            self.stream.write_all_buf(&mut self.outgoing).await?;
-            self.stream.shutdown().await?;
-            while self.stream.read_buf(&mut self.input).await? > 0 {
+            let stream = self.stream.as_mut().ok_or(ErrorKind::NotConnected)?;
+            stream.write_all_buf(&mut self.outgoing).await?;
+            stream.shutdown().await?;
+            while stream.read_buf(&mut self.input).await? > 0 {
                 self.input.clear();
             }
             io::Result::Ok(())
@@ -122,6 +146,8 @@ impl Drop for Connection {
         // A shutdown, not only a close: a child of a `fork` has a copy of the descriptor, which would keep the
         // connection open.
         let mut context = Context::from_waker(Waker::noop());
-        let _ = Pin::new(&mut self.stream).poll_shutdown(&mut context);
+        if let Some(stream) = &mut self.stream {
+            let _ = Pin::new(stream).poll_shutdown(&mut context);
+        }
     }
 }

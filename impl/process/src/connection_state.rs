@@ -1,13 +1,14 @@
 //! The state of the connection to the store: waiting for the next attempt, connecting, open, or closed.
 
 use crate::connection::Connection;
-use std::future::{Future, pending};
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::{TcpStream, lookup_host};
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, Sleep, sleep, timeout, timeout_at};
 
 /// The minimum time for one attempt to connect, even if the lease ends sooner.
 const TRY_MIN: Duration = Duration::from_millis(50);
@@ -16,8 +17,8 @@ type Opening = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
 
 /// The state of the connection to the store.
 pub(crate) enum ConnectionState {
-    /// There is no connection. The next attempt starts at this time.
-    Waiting(Instant),
+    /// There is no connection. The next attempt starts after this pause.
+    Waiting(Pin<Box<Sleep>>),
     /// An attempt to connect is under way.
     Opening(Opening),
     /// The connection is open.
@@ -37,6 +38,11 @@ pub(crate) enum ConnectionEvent {
 }
 
 impl ConnectionState {
+    /// Starts a pause before the next attempt.
+    pub(crate) fn wait(pause: Duration) -> Self {
+        Self::Waiting(Box::pin(sleep(pause)))
+    }
+
     /// Starts an attempt to connect. The attempt lasts at most `limit`, and at most half of the time `left` of the
     /// lease: the other half is for the next attempt. Each attempt resolves the address anew, since the address may
     /// have changed.
@@ -52,16 +58,15 @@ impl ConnectionState {
         }))
     }
 
-    /// Waits for the next event. Dropping the future loses no event.
-    pub(crate) async fn progress(&mut self) -> ConnectionEvent {
+    /// Returns the next event.
+    pub(crate) fn poll_progress(&mut self, context: &mut Context<'_>) -> Poll<ConnectionEvent> {
         match self {
-            Self::Waiting(until) => {
-                sleep_until(*until).await;
-                ConnectionEvent::Time
-            }
-            Self::Opening(opening) => ConnectionEvent::Opened(opening.await),
-            Self::Open(connection) => ConnectionEvent::Bytes(connection.progress().await),
-            Self::Closed => pending().await,
+            Self::Waiting(pause) => pause.as_mut().poll(context).map(|()| ConnectionEvent::Time),
+            Self::Opening(opening) => opening.as_mut().poll(context).map(ConnectionEvent::Opened),
+            Self::Open(connection) => connection
+                .poll_progress(context)
+                .map(ConnectionEvent::Bytes),
+            Self::Closed => Poll::Pending,
         }
     }
 }
@@ -148,6 +153,7 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::poll_fn;
 
     /// Returns a loopback address that never answers an attempt to connect: its accept queue is full.
     async fn hanging() -> (tokio::net::TcpListener, SocketAddr, Vec<TcpStream>) {
@@ -182,7 +188,9 @@ mod tests {
         let left = Some(Duration::from_millis(400));
         let hour = Duration::from_secs(3_600);
         let mut line = ConnectionState::open(hangs.to_string(), hour, left);
-        let ConnectionEvent::Opened(Err(error)) = line.progress().await else {
+        let ConnectionEvent::Opened(Err(error)) =
+            poll_fn(|context| line.poll_progress(context)).await
+        else {
             panic!("the listener accepts no connection");
         };
         assert_eq!(error.to_string(), "no answer within 200 ms");

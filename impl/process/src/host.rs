@@ -1,8 +1,10 @@
 //! The clocks and the fork counter of this OS process, for the lock manager.
 
+use crate::driver::Place;
 use crate::{blocking, os};
 use std::io;
 use std::panic::Location;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tenure_locks::Host;
 use tenure_protocol::Time;
@@ -24,6 +26,8 @@ pub(crate) struct OsHost {
     /// The correction that is added, wrapping, to the coarse clock.
     offset: AtomicU64,
     forks: &'static AtomicU64,
+    /// The place of the driver, which must leave a runtime that blocks. `None` in tests of the clocks.
+    place: Option<Arc<Place>>,
 }
 
 /// The sources of the times. Tests replace them.
@@ -37,16 +41,20 @@ struct Clocks {
 impl OsHost {
     /// # Errors
     /// The kernel lacks one of the clocks, or the C library has no memory.
-    pub(crate) fn new() -> io::Result<Self> {
+    pub(crate) fn new(place: Arc<Place>) -> io::Result<Self> {
         let clocks = Clocks {
             boot_ms: os::boot_ms,
             coarse_awake_ms: os::coarse_awake_ms,
         };
-        Self::with(clocks, os::awake_ms(), os::forks()?).ok_or_else(|| {
+        let host = Self::with(clocks, os::awake_ms(), os::forks()?).ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::Unsupported,
                 "the kernel has no CLOCK_BOOTTIME or no CLOCK_MONOTONIC_COARSE; Tenure needs both",
             )
+        })?;
+        Ok(Self {
+            place: Some(place),
+            ..host
         })
     }
 
@@ -59,6 +67,7 @@ impl OsHost {
             origin,
             offset: AtomicU64::new(awake_ms.wrapping_neg()),
             forks,
+            place: None,
         })
     }
 
@@ -96,7 +105,11 @@ impl Host for OsHost {
     }
 
     fn may_sleep(&self, is_local: &dyn Fn() -> bool, place: &'static Location<'static>) -> bool {
-        blocking::may_sleep(is_local, place)
+        blocking::may_sleep(is_local, place, &|| {
+            if let Some(place) = &self.place {
+                place.note_blocking();
+            }
+        })
     }
 }
 

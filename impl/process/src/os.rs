@@ -1,4 +1,4 @@
-//! OS calls that `std` does not offer: clocks other than `Instant`, and a counter of forks.
+//! OS calls that `std` does not offer: clocks other than `Instant`, a counter of forks, and unread input.
 //!
 //! # Why there is `unsafe` here
 //!
@@ -8,6 +8,9 @@
 //! A child of a `fork` must detect the fork before it touches any lock. Reading the process id at each lock would cost
 //! a system call. Instead, `pthread_atfork` makes the C library call a function in the child. That function adds to an
 //! atomic, which is allowed in the child at any time.
+//!
+//! The driver's thread must find out whether another thread has left input unread, without reading it. `poll` writes to
+//! one structure, which is here a local variable.
 //!
 //! A fork that bypasses the C library (`_Fork` or the bare system call) is not counted. `vfork` and `posix_spawn`,
 //! which `std` uses to start programs, are not counted either. Their child shares this memory only until it executes
@@ -50,6 +53,25 @@ pub(crate) fn forks() -> io::Result<&'static AtomicU64> {
 #[cfg(not(unix))]
 pub(crate) fn forks() -> io::Result<&'static AtomicU64> {
     Ok(&FORKS)
+}
+
+/// Returns whether the kernel has input of a stream that nobody has read, or knows its end.
+#[cfg(unix)]
+pub(crate) fn has_input(stream: &tokio::net::TcpStream) -> bool {
+    use std::os::fd::AsRawFd;
+    let mut asked = libc::pollfd {
+        fd: stream.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: the pointer is to one `pollfd`, as the count says, that lives until after the call. The call does not wait.
+    unsafe { libc::poll(&raw mut asked, 1, 0) > 0 }
+}
+
+/// Returns whether there may be input of a stream. This OS does not tell.
+#[cfg(not(unix))]
+pub(crate) fn has_input(_: &tokio::net::TcpStream) -> bool {
+    true
 }
 
 /// Returns the time of `clock` in milliseconds since the boot of the machine. Returns 0 if the kernel does not have the

@@ -30,7 +30,7 @@ impl Drop for Handle {
         let locks = &self.0.locks;
         // This call panics if the locks are poisoned, and that panic may be why the handle is dropped.
         let _ = catch_unwind(AssertUnwindSafe(|| locks.shutdown()));
-        self.0.orders.send_modify(|orders| {
+        self.0.order(|orders| {
             let by = || Instant::now() + limit;
             orders.shutdown_by = Some(orders.shutdown_by.unwrap_or_else(by));
             orders.is_dropped = true;

@@ -1,10 +1,11 @@
 //! The state that the handles of a process and its driver share.
 
+use crate::driver::Place;
 use crate::error::ConnectError;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -27,7 +28,9 @@ pub(crate) struct Shared {
     pub(crate) locks: Locks,
     pub(crate) shutdown_timeout: Duration,
     /// The orders of the handles to the driver.
-    pub(crate) orders: watch::Sender<Orders>,
+    orders: Mutex<Orders>,
+    /// The place where the driver runs.
+    pub(crate) place: Arc<Place>,
     /// The state that the driver publishes.
     pub(crate) state: watch::Sender<State>,
     /// The number of log events that were dropped because the subscriber was too slow.
@@ -79,11 +82,38 @@ pub enum Phase {
 }
 
 impl Shared {
+    pub(crate) fn new(
+        identity: Identity,
+        place: Arc<Place>,
+        locks: Locks,
+        shutdown_timeout: Duration,
+    ) -> Self {
+        Self {
+            identity,
+            locks,
+            shutdown_timeout,
+            orders: Mutex::default(),
+            place,
+            state: watch::Sender::new(State::default()),
+            events_dropped: Arc::default(),
+        }
+    }
+
     /// Begins the shutdown, with the deadline `by`.
     pub(crate) fn shutdown(&self, by: Instant) {
         self.locks.shutdown();
-        self.orders
-            .send_modify(|orders| orders.shutdown_by = Some(by));
+        self.order(|orders| orders.shutdown_by = Some(by));
+    }
+
+    /// Gives an order to the driver.
+    pub(crate) fn order(&self, change: impl FnOnce(&mut Orders)) {
+        change(&mut self.orders.lock().unwrap_or_else(PoisonError::into_inner));
+        self.place.order();
+    }
+
+    /// Returns the orders to the driver.
+    pub(crate) fn orders(&self) -> Orders {
+        *self.orders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the number of grants that are not given back yet. Without a connection, grants that wait for their

@@ -1,6 +1,7 @@
 //! Tests of the library between threads and a store.
 
 mod faults;
+mod guest;
 mod limits;
 mod log;
 mod runtime;

@@ -9,6 +9,9 @@
 //! connect, and which cached sessions to release.
 
 mod incoming;
+mod place;
+
+pub(crate) use place::{Address, Place};
 
 use crate::cache::Cache;
 use crate::connection::Connection;
@@ -16,17 +19,18 @@ use crate::connection_state::{Backoff, ConnectionEvent, ConnectionState};
 use crate::error::ConnectError;
 use crate::host::OsHost;
 use crate::log::Log;
-use crate::shared::{Identity, Orders, Phase, Shared, State};
+use crate::shared::{Identity, Orders, Phase, Shared};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tenure_locks::{Event, Locks, ShortId};
 use tenure_protocol::message::Release;
 use tenure_protocol::{Link, ProcessSettings, Time, ToStore};
 use tenure_wire::{FrameLimits, FromProcess};
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::runtime::Handle;
+use tokio::time::Instant;
 use tracing::{Level, debug, error, warn};
 
 /// The interval between two ticks, and so the precision of all deadlines.
@@ -50,7 +54,6 @@ pub(crate) struct Options {
 pub(crate) struct Driver {
     shared: Arc<Shared>,
     log: Log,
-    orders: watch::Receiver<Orders>,
     settings: ProcessSettings,
     limits: FrameLimits,
     connection: ConnectionState,
@@ -75,28 +78,30 @@ impl Driver {
         let failed = |error: io::Error| ConnectError::Driver {
             why: error.to_string(),
         };
-        let host = Box::new(OsHost::new().map_err(failed)?);
-        let locks = Locks::with_host(options.settings.clone(), identity.incarnation, host);
-        let orders = watch::Sender::new(Orders::default());
-        let shared = Arc::new(Shared {
-            identity,
-            locks,
-            shutdown_timeout: options.shutdown_timeout,
-            orders,
-            state: watch::Sender::new(State::default()),
-            events_dropped: Arc::default(),
-        });
-        let own = Arc::clone(&shared);
-        let log = Log::start(Arc::clone(&shared.events_dropped)).map_err(failed)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(failed)?;
+        let place = Arc::new(Place::new(runtime.handle().clone()).map_err(failed)?);
+        let host = Box::new(OsHost::new(Arc::clone(&place)).map_err(failed)?);
+        let locks = Locks::with_host(options.settings.clone(), identity.incarnation, host);
+        let shared = Shared::new(
+            identity,
+            Arc::clone(&place),
+            locks,
+            options.shutdown_timeout,
+        );
+        let shared = Arc::new(shared);
+        let log = Log::start(Arc::clone(&shared.events_dropped)).map_err(failed)?;
+        let own = Arc::clone(&shared);
         std::thread::Builder::new()
             .name("tenure-driver".to_owned())
             .spawn(move || {
                 let ending = Ending(Arc::clone(&own));
-                runtime.block_on(async { Self::new(own, log, options).run().await });
+                runtime.block_on(async {
+                    let driver = Self::new(own, log, options);
+                    place.run(driver).await;
+                });
                 // A DNS look-up of the store's address may still be running, and its result is not
                 // needed.
                 runtime.shutdown_background();
@@ -110,7 +115,6 @@ impl Driver {
         let now = Instant::now();
         let connect = options.connect_timeout;
         Self {
-            orders: shared.orders.subscribe(),
             connection: ConnectionState::open(shared.identity.address.clone(), connect, None),
             shared,
             log,
@@ -128,32 +132,58 @@ impl Driver {
         }
     }
 
-    async fn run(mut self) {
-        while !self.is_done {
+    /// Handles everything that is ready. Returns `Ready` when the driver has finished its work. A fixed order makes a run
+    /// repeatable. Nothing starves: each turn first handles the time and then all events.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.settle();
+        loop {
             self.pass_time();
             self.carry_out_all();
             self.heed_orders();
             if self.is_done {
+                self.carry_out_all();
+                return Poll::Ready(());
+            }
+            if let Poll::Ready(moved) = self.connection.poll_progress(context) {
+                self.on_moved(moved);
+            } else if let Poll::Ready(event) = self.shared.locks.poll_event(context) {
+                self.carry_out(event);
+            } else {
                 break;
             }
-            let wake = self.wake_at();
-            let locks = self.shared.locks.clone();
-            // A fixed order makes a run repeatable. No branch starves another: each turn first handles the
-            // time and then all events.
-            tokio::select! {
-                biased;
-                _ = self.orders.changed() => {}
-                moved = self.connection.progress() => self.on_moved(moved),
-                event = locks.event() => self.carry_out(event),
-                () = sleep_until(wake) => {}
-            }
         }
-        self.carry_out_all();
-        if let ConnectionState::Open(connection) =
-            std::mem::replace(&mut self.connection, ConnectionState::Closed)
+        let is_open = matches!(self.connection, ConnectionState::Open(_));
+        let is_wanted = self.connect_by.is_none() && self.shared.orders().shutdown_by.is_none();
+        self.shared.place.note(self.wake_at(), is_open && is_wanted);
+        Poll::Pending
+    }
+
+    /// Moves the connection to the runtime that runs the driver now.
+    fn settle(&mut self) {
+        let ConnectionState::Open(connection) = &mut self.connection else {
+            return;
+        };
+        let (address, runtime) = self.shared.place.runtime();
+        if let Err(error) = connection.move_to(address, &runtime) {
+            self.close(&format!(
+                "could not move the connection to another runtime: {error}"
+            ));
+        }
+    }
+
+    /// Writes the last bytes and closes the connection.
+    async fn finish(mut self, home: &Handle) {
+        let connection = std::mem::replace(&mut self.connection, ConnectionState::Closed);
+        if let ConnectionState::Open(mut connection) = connection
+            && connection.move_to(Address::default(), home).is_ok()
         {
             connection.finish().await;
         }
+    }
+
+    /// Returns whether there is input that nobody has read.
+    fn has_input(&self) -> bool {
+        matches!(&self.connection, ConnectionState::Open(connection) if connection.has_input())
     }
 
     /// Handles all deadlines that have passed.
@@ -181,7 +211,7 @@ impl Driver {
             let left = due.since(locks.now());
             Instant::now() + Duration::from_millis(left)
         });
-        let Orders { shutdown_by, .. } = *self.orders.borrow();
+        let Orders { shutdown_by, .. } = self.shared.orders();
         let late = self.shared.state.borrow().late;
         let shutdown_by = shutdown_by.filter(|by| late < Some(*by));
         let times = [due, self.connect_by, shutdown_by.map(Instant::from_std)];
@@ -315,7 +345,7 @@ impl Driver {
             _ => why.to_owned(),
         };
         // r[connect.again]
-        self.connection = ConnectionState::Waiting(Instant::now() + pause);
+        self.connection = ConnectionState::wait(pause);
         self.shared.locks.disconnected();
         let Identity { address, name, .. } = self.shared.identity.clone();
         let again_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
@@ -375,7 +405,7 @@ impl Driver {
         let Orders {
             shutdown_by,
             is_dropped,
-        } = *self.orders.borrow_and_update();
+        } = self.shared.orders();
         let Some(by) = shutdown_by else {
             return;
         };
