@@ -88,6 +88,7 @@ pub fn store(count: usize) -> StoreMachine {
             session: session(at),
             head,
             delta: changes.into_iter().collect(),
+            is_whole: true,
         });
     }
     let mut store = StoreMachine::recover(store_settings(), 2, &records, NOW);

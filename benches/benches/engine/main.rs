@@ -66,6 +66,7 @@ pub(crate) fn whole(at: usize) -> Update {
             .map(|name| change(name, 496))
             .chain([change(0, 64)])
             .collect(),
+        is_whole: true,
     }
 }
 
@@ -92,11 +93,13 @@ pub(crate) fn handoff(at: usize, sequence: u64) -> [Update; 2] {
             session: session(at),
             head: head(sequence, false),
             delta: delta.into_iter().collect(),
+            is_whole: false,
         },
         Update::Put {
             session: session(at),
             head: head(sequence, true),
             delta: Delta::default(),
+            is_whole: false,
         },
     ]
 }

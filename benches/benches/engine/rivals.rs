@@ -153,6 +153,7 @@ impl<K: KeyValue> Engine for Over<K> {
                     session,
                     head,
                     delta,
+                    ..
                 } => {
                     let changed = delta.changes().iter().map(|change| Attribute {
                         name: change.name.clone(),

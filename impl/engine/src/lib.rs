@@ -21,7 +21,7 @@
 //! let epoch = engine.claim()?;
 //! assert_eq!(epoch, 1);
 //! let session = SessionId::from_static("s1");
-//! engine.commit(&[Update::Put { session: session.clone(), head: Head::default(), delta: Delta::default() }])?;
+//! engine.commit(&[Update::Put { session: session.clone(), head: Head::default(), delta: Delta::default(), is_whole: false }])?;
 //! drop(engine);
 //!
 //! let mut engine = Embedded::open(&folder, Settings::default())?;

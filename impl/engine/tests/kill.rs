@@ -57,6 +57,7 @@ fn updates(batch: u64) -> [Update; 2] {
         }]
         .into_iter()
         .collect(),
+        is_whole: number % 2 == 0,
     })
 }
 

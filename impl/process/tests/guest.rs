@@ -36,7 +36,7 @@ impl Wake for Named {
 /// Takes the lock from another process and gives it back, and returns the name of the thread that received the grant.
 async fn receiver(session: &Session) -> Option<String> {
     let by = Arc::default();
-    let mut request = Box::pin(std::future::IntoFuture::into_future(session.lock("a")));
+    let mut request = Box::pin(session.lock("a").into_future());
     let guard = std::future::poll_fn(|context: &mut Context<'_>| -> Poll<_> {
         let named = Named {
             by: Arc::clone(&by),

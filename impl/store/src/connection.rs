@@ -6,14 +6,18 @@ use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::shard::Shard;
 use bytes::{Buf, BytesMut};
+use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 use tenure_protocol::{Link, ProcessId, Promised};
 use tenure_wire::{Decoder, Fault, FaultCode, FrameLimits, FromProcess, Opening, Outgoing};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
@@ -22,8 +26,8 @@ use tokio::time::timeout;
 /// The time that a peer has to read why its connection is closed.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// The number of bytes read at a time.
-const READ_BYTES: usize = 16 << 10;
+/// The most bytes of one read.
+const READ_BYTES: usize = 64 << 10;
 
 /// The state that all connections share.
 #[derive(Debug)]
@@ -68,15 +72,31 @@ impl Incoming {
             .transpose()
     }
 
+    /// Waits for bytes. An idle connection has no memory for them: they arrive in the block of this OS thread.
+    async fn read(&mut self) -> io::Result<usize> {
+        thread_local! {
+            static BLOCK: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
+        }
+        if self.bytes.is_empty() {
+            self.bytes = BytesMut::new();
+        }
+        poll_fn(|context| {
+            BLOCK.with_borrow_mut(|block| {
+                let mut block = ReadBuf::new(block);
+                ready!(Pin::new(&mut self.stream).poll_read(context, &mut block))?;
+                self.bytes.extend_from_slice(block.filled());
+                Poll::Ready(Ok(block.filled().len()))
+            })
+        })
+        .await
+    }
+
     async fn next(&mut self) -> Result<FromProcess, End> {
         loop {
             if let Some(item) = self.decoded() {
                 return item;
             }
-            if self.bytes.capacity() == self.bytes.len() {
-                self.bytes.reserve(READ_BYTES);
-            }
-            match self.stream.read_buf(&mut self.bytes).await {
+            match self.read().await {
                 // r[wire.truncated]
                 Ok(0) if self.decoder.may_end(&self.bytes) => return Err(End::Closed),
                 Ok(0) => {

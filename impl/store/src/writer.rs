@@ -240,6 +240,9 @@ impl Writer {
         told: &dyn Durable,
         metrics: &Metrics,
     ) -> Result<bool, EngineError> {
+        if self.queue().updates.is_empty() {
+            return Ok(true);
+        }
         // While the thread has the engine, it also takes whatever is queued meanwhile.
         let Ok(mut hand) = self.engine.try_lock() else {
             return Ok(false);

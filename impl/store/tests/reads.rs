@@ -144,6 +144,7 @@ async fn a_hello_that_concerns_many_sessions_on_disk_is_answered_with_welcome() 
         session: id.clone(),
         head: head.clone(),
         delta: set("n", "old"),
+        is_whole: true,
     };
     let batch: Vec<_> = ids.iter().map(put).collect();
     memory.commit(&batch).expect("well");

@@ -6,9 +6,9 @@ use crate::header::{HEADER_BYTES, Header, MAJOR, kind};
 use crate::limits::FrameLimits;
 use bytes::{Buf, Bytes, BytesMut};
 
-/// Bodies up to this many bytes are copied out of the stream, so that a cached name does not keep a whole block in
-/// memory.
-const COPIED_BYTES_MAX: usize = 512;
+/// Bodies up to this many bytes are copied out of the stream. A copy costs less than a block of memory for each read: the
+/// stream keeps its block, and a value that is kept does not keep the bytes around it.
+const COPIED_BYTES_MAX: usize = 16 << 10;
 
 /// The least number of bytes for which space is reserved while a frame is incomplete.
 const READ_BYTES: usize = 4 << 10;
@@ -42,7 +42,7 @@ impl<T: Item> Decoder<T> {
     /// Removes and returns the next item from the front of `stream`, or `None` if the item is incomplete. In that case,
     /// append more bytes and call again. Space for some of them has been reserved.
     ///
-    /// For a body above 512 bytes, values and names are slices of `stream`'s block. Smaller bodies are copied first.
+    /// For a body above 16 KiB, values and names are slices of `stream`'s block. Smaller bodies are copied first.
     ///
     /// # Errors
     /// The first error in the stream. Every further call returns the same error.

@@ -12,10 +12,10 @@ use tenure_wire::{Decoder, FrameLimits, FromProcess, FromStore, Outgoing};
 
 const VALUE_BYTES: usize = 2_048;
 
-fn granted() -> FromStore {
+fn granted(value_bytes: usize) -> FromStore {
     let mut delta = Delta::default();
     for name in ["cart", "user", "seen", "lang"] {
-        let value = Bytes::from(vec![7; VALUE_BYTES]);
+        let value = Bytes::from(vec![7; value_bytes]);
         delta.set(AttributeName::from_static(name), Some(value));
     }
     let stamp = Stamp {
@@ -70,7 +70,7 @@ fn writing_small_messages_repeatedly_allocates_nothing() {
 #[test]
 fn large_values_are_written_without_a_copy() {
     let limits = FrameLimits::default();
-    let item = granted();
+    let item = granted(VALUE_BYTES);
     let mut out = Outgoing::new();
     let mut info = measure(|| {});
     for _ in 0..4 {
@@ -92,9 +92,9 @@ fn large_values_are_written_without_a_copy() {
 }
 
 #[test]
-fn decoded_values_are_slices_of_the_stream() {
+fn values_of_a_large_frame_are_slices_of_the_stream() {
     let limits = FrameLimits::default();
-    let bytes = encode(&granted(), &limits);
+    let bytes = encode(&granted(4 * VALUE_BYTES), &limits);
     let mut stream = BytesMut::from(&bytes[..]);
     let block = stream.as_ptr_range();
     let mut decoder = Decoder::<FromStore>::new(limits);
@@ -112,6 +112,27 @@ fn decoded_values_are_slices_of_the_stream() {
     // The list of changes, and the header of the shared block.
     assert!(info.count_total <= 2, "{info:?}");
     assert!(info.bytes_total < 512, "{info:?}");
+}
+
+#[test]
+fn values_of_a_frame_of_some_kib_keep_only_that_frame_in_memory() {
+    let limits = FrameLimits::default();
+    let bytes = encode(&granted(VALUE_BYTES), &limits);
+    let mut decoder = Decoder::<FromStore>::new(limits);
+    let mut stream = BytesMut::with_capacity(64 << 10);
+    let block = stream.as_ptr();
+    for _ in 0..100 {
+        stream.extend_from_slice(&bytes);
+        let mut found = None;
+        let info = measure(|| found = decoder.decode(&mut stream).expect("well-formed"));
+        // The body, the header that its slices share, and the list of changes.
+        assert!(info.count_total <= 3, "{info:?}");
+        assert!(info.bytes_current < bytes.len() as i64 + 512, "{info:?}");
+        drop(found);
+        // No value keeps the block of the stream, so the next read uses it again.
+        stream.reserve(60 << 10);
+        assert_eq!(stream.as_ptr(), block);
+    }
 }
 
 #[test]

@@ -198,6 +198,15 @@ impl Record {
         (bytes, count)
     }
 
+    /// Returns whether `delta`, which was the last to be applied, contains every attribute of this record.
+    #[must_use]
+    pub fn is_made_by(&self, delta: &Delta) -> bool {
+        let is_new = |attribute: &Attribute| attribute.modified == self.head.version;
+        !delta.is_empty()
+            && delta.changes.len() == self.attributes.len()
+            && self.attributes.iter().all(is_new)
+    }
+
     /// Applies `delta` and sets the record's version to `version`. Keeps at most [`REMOVED_MAX`] removed attributes.
     pub fn apply(&mut self, delta: &Delta, version: Version) {
         if !self.exists() {
@@ -324,6 +333,9 @@ pub enum Update {
         head: Head,
         /// The changes of the attributes, at the version of the head.
         delta: Delta,
+        /// Whether `delta` contains every attribute of the record, so that an engine may forget all earlier changes.
+        #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+        is_whole: bool,
     },
     /// The removal of a session's record.
     Remove {
@@ -375,6 +387,7 @@ impl Records {
                 session,
                 head,
                 delta,
+                ..
             } => {
                 let record = self.records.entry(session.clone()).or_default();
                 if !delta.is_empty() {

@@ -33,7 +33,7 @@ pub(crate) enum Step {
         to: SessionId,
         head: Box<[u8]>,
     },
-    /// A compacted copy of the session's record in one entry, without a change.
+    /// The session's whole record in one entry: a compacted copy, or an [`Update::Put`] that contains every attribute.
     Whole { session: SessionId, head: Box<[u8]> },
     /// All segments with a smaller number are no longer needed.
     Oldest(u32),
@@ -56,10 +56,23 @@ fn take<T: DeserializeOwned>(bytes: &mut &[u8]) -> Option<T> {
 
 pub(crate) fn write_update(bytes: &mut Vec<u8>, update: &Update) {
     match update {
+        // The new chain begins here: earlier changes of the session need not be read again.
         Update::Put {
             session,
             head,
             delta,
+            is_whole: true,
+        } => {
+            let mut record = Record::default();
+            record.apply(delta, head.version);
+            record.head = head.clone();
+            write_whole(bytes, session, &record);
+        }
+        Update::Put {
+            session,
+            head,
+            delta,
+            is_whole: false,
         } => {
             bytes.push(PUT);
             put(bytes, session);

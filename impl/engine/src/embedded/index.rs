@@ -107,11 +107,7 @@ impl Index {
                 self.take(&session);
             }
             Step::Rename { from, to, head } => self.rename(&from, to, head),
-            Step::Whole { session, head } => {
-                self.take(&session);
-                self.root(&session, place.segment);
-                self.insert(session, Entry::new(head, place));
-            }
+            Step::Whole { session, head } => self.replace(session, head, place),
             Step::Oldest(oldest) => {
                 self.oldest = oldest;
                 self.rooted = self.rooted.split_off(&oldest);
@@ -137,6 +133,22 @@ impl Index {
         if !is_head_only && is_long(entry, self.deltas_max) {
             self.long.insert(session);
         }
+    }
+
+    /// Begins a new chain.
+    fn replace(&mut self, session: SessionId, head: Box<[u8]>, place: Place) {
+        // Update in place, as in `put`.
+        let Some(entry) = self.sessions.get_mut(&session) else {
+            self.root(&session, place.segment);
+            self.insert(session, Entry::new(head, place));
+            return;
+        };
+        let former = std::mem::replace(entry, Entry::new(head, place));
+        self.live_bytes = self.live_bytes - former.bytes() + entry.bytes();
+        if former.chain[0].segment != place.segment {
+            self.root(&session, place.segment);
+        }
+        self.long.remove(&session);
     }
 
     fn rename(&mut self, from: &SessionId, to: SessionId, head: Box<[u8]>) {

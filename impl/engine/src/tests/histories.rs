@@ -28,12 +28,14 @@ fn update() -> impl Strategy<Value = Update> {
                     .into_iter()
                     .map(|(name, value)| change(name, value.as_deref()))
                     .collect(),
+                is_whole: false,
             }
         ),
         4 => (number.clone(), sequence.clone()).prop_map(|(number, sequence)| Update::Put {
             session: session(number),
             head: head(sequence, true),
             delta: Delta::default(),
+            is_whole: false,
         }),
         1 => number.clone().prop_map(|number| Update::Remove { session: session(number) }),
         2 => (number.clone(), number, sequence).prop_map(|(from, to, sequence)| Update::Rename {
@@ -69,6 +71,27 @@ fn settings() -> impl Strategy<Value = Settings> {
     )
 }
 
+/// Marks each put that contains every attribute of its record, as the store's machine does.
+fn marked(before: &Records, mut batch: Vec<Update>) -> Vec<Update> {
+    let mut records = before.clone();
+    for update in &mut batch {
+        records.apply(update);
+        if let Update::Put {
+            session,
+            delta,
+            is_whole,
+            ..
+        } = update
+        {
+            let record = records.get(session).expect("a put makes a record");
+            let names = record.attributes().iter().map(|attribute| &attribute.name);
+            let changed = delta.changes().iter().map(|change| &change.name);
+            *is_whole = !delta.is_empty() && names.eq(changed);
+        }
+    }
+    batch
+}
+
 fn play(folder: &Path, settings: &Settings, acts: Vec<Act>) {
     let mut records = Records::default();
     let mut engine = open(folder, settings.clone());
@@ -76,6 +99,7 @@ fn play(folder: &Path, settings: &Settings, acts: Vec<Act>) {
     for act in acts {
         match act {
             Act::Commit(batch) => {
+                let batch = marked(&records, batch);
                 engine.commit(&batch).expect("commits");
                 apply(&mut records, &batch);
             }

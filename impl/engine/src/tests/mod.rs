@@ -80,6 +80,7 @@ fn put(number: usize, sequence: u64, changes: impl IntoIterator<Item = Change>) 
         session: session(number),
         head: head(sequence, sequence % 2 == 1),
         delta: changes.into_iter().collect::<Delta>(),
+        is_whole: false,
     }
 }
 

@@ -69,6 +69,35 @@ fn repeated_claims_do_not_accumulate_segments() {
     assert!(segments(scratch.path()).len() < 70);
 }
 
+/// Such a put needs no earlier entry, so nothing is read back, and the next commit has nothing to compact.
+#[test]
+fn a_put_of_every_attribute_begins_a_new_chain() {
+    let scratch = scratch();
+    let settings = Settings {
+        level: Level::Buffered,
+        ..Settings::default()
+    };
+    let mut engine = claimed(scratch.path(), settings.clone());
+    let mut records = Records::default();
+    for sequence in 1..100 {
+        let mut update = put_bytes(1, sequence, 2000);
+        if let Update::Put { is_whole, .. } = &mut update {
+            *is_whole = true;
+        }
+        let batch = [update, put(1, sequence + 1, [])];
+        engine.commit(&batch).expect("commits");
+        apply(&mut records, &batch);
+        assert!(engine.commits_at_once());
+        assert!(engine.usage().live_bytes < 2_100);
+    }
+    assert_agrees(&mut engine, &records);
+    let usage = engine.usage();
+    drop(engine);
+    let mut engine = open(scratch.path(), settings);
+    assert_agrees(&mut engine, &records);
+    assert_eq!(engine.usage(), usage);
+}
+
 #[test]
 fn a_chain_of_deltas_stays_short() {
     let scratch = scratch();

@@ -134,6 +134,7 @@ impl Setup {
                 session: SessionId::from_static(id),
                 head: Head::default(),
                 delta: Delta::default(),
+                is_whole: false,
             });
         }
     }

@@ -376,6 +376,7 @@ impl Words {
                 session,
                 head,
                 delta,
+                ..
             } => {
                 let mut text = match &head.holder {
                     Some(holder) => format!(

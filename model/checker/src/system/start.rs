@@ -48,6 +48,7 @@ impl<H: Hook> Model<H> {
                 session: session.clone(),
                 head,
                 delta: delta.clone(),
+                is_whole: false,
             });
         }
         let machine = StoreMachine::with_hook(

@@ -157,6 +157,7 @@ impl<H: Hook> StepContext<'_, H> {
             Update::Put {
                 session: session.clone(),
                 head: of.record.head.clone(),
+                is_whole: of.record.is_made_by(&delta),
                 delta,
             }
         } else {

@@ -415,6 +415,7 @@ pub(crate) fn update(update: &Update) -> String {
             session,
             head,
             delta: changes,
+            ..
         } => {
             let changes = if changes.is_empty() {
                 String::new()
