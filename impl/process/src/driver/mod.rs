@@ -1,8 +1,8 @@
-//! The driver: one OS thread for each process, which connects the locks to the store.
+//! The driver, which connects the locks of one process to the store.
 //!
 //! The driver has its own thread, with a runtime on it, so that the application cannot keep it from running. Otherwise,
 //! a handler that blocks its runtime's thread for longer than the lease would cost the process all its grants (decision
-//! 13).
+//! 13). While tasks of a runtime that the application has named request sessions, the driver runs there: see [`place`].
 //!
 //! The driver implements no rule of the protocol. It sends the messages that the locks produce, passes received
 //! messages to the locks, and calls the locks at the times that they request. The driver itself decides only when to
@@ -49,6 +49,8 @@ pub(crate) struct Options {
     pub(crate) connect_timeout: Duration,
     pub(crate) shutdown_timeout: Duration,
     pub(crate) backoff_ms: (u64, u64),
+    /// The runtime of the application that may run the driver.
+    pub(crate) runtime: Option<Handle>,
 }
 
 pub(crate) struct Driver {
@@ -82,7 +84,9 @@ impl Driver {
             .enable_all()
             .build()
             .map_err(failed)?;
-        let place = Arc::new(Place::new(runtime.handle().clone()).map_err(failed)?);
+        let place = Arc::new(
+            Place::new(runtime.handle().clone(), options.runtime.clone()).map_err(failed)?,
+        );
         let host = Box::new(OsHost::new(Arc::clone(&place)).map_err(failed)?);
         let locks = Locks::with_host(options.settings.clone(), identity.incarnation, host);
         let shared = Shared::new(

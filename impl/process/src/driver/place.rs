@@ -1,8 +1,9 @@
-//! The place where the driver runs: its own thread, or the runtime whose tasks request locks.
+//! The place where the driver runs: its own thread, or a runtime of the application.
 //!
-//! A message that a task sends through another thread, and its answer, cost two switches between threads. So while the
-//! tasks of a runtime request sessions, the driver runs on that runtime, as a task of its own: the *guest*. The guest
-//! writes the messages of all tasks that ran before it with one system call, and wakes them without one.
+//! A message that a task sends through another thread, and its answer, cost two switches between threads. So while tasks
+//! of the runtime that the application has named request sessions, the driver runs on that runtime, as a task of its
+//! own: the *guest*. The guest writes the messages of all tasks that ran before it with one system call, and wakes them
+//! without one.
 //!
 //! The driver's own thread remains responsible (decision 13). It handles every deadline, keep-alives among them. It
 //! takes the driver back when the runtime ends, when the runtime is blocked, when the connection is lost, and when no
@@ -49,6 +50,8 @@ const POLLING: u8 = 2;
 pub(crate) struct Place {
     /// The runtime of the driver's own thread.
     home: Handle,
+    /// The runtime of the application that may run the driver.
+    abroad: Option<Handle>,
     /// The counter of forks, and its value in the OS process that this place belongs to.
     forks: (&'static AtomicU64, u64),
     /// `None` before the start and after the end.
@@ -84,14 +87,16 @@ struct Guest {
 pub(crate) struct Address(u64);
 
 impl Place {
-    /// Returns a place without a driver. `home` is the runtime of the driver's own thread.
+    /// Returns a place without a driver. `home` is the runtime of the driver's own thread, and `abroad` one of the
+    /// application.
     ///
     /// # Errors
     /// The C library has no memory to register a function.
-    pub(crate) fn new(home: Handle) -> io::Result<Self> {
+    pub(crate) fn new(home: Handle, abroad: Option<Handle>) -> io::Result<Self> {
         let forks = os::forks()?;
         Ok(Self {
             home,
+            abroad,
             forks: (forks, forks.load(Ordering::Relaxed)),
             driver: Mutex::new(None),
             stage: AtomicU8::new(0),
@@ -206,7 +211,7 @@ impl Place {
         }
         if self.may_leave.load(Ordering::Relaxed) {
             match Handle::try_current() {
-                Ok(runtime) if runtime.id() != self.home.id() && self.board(&runtime) => return,
+                Ok(runtime) if self.is_abroad(&runtime) && self.board(&runtime) => return,
                 Err(error) if error.is_missing_context() => {
                     // After the end, there is nothing left to do.
                     let _ = self.poll();
@@ -216,6 +221,11 @@ impl Place {
             }
         }
         self.bell.notify_one();
+    }
+
+    fn is_abroad(&self, runtime: &Handle) -> bool {
+        let abroad = self.abroad.as_ref();
+        abroad.is_some_and(|abroad| abroad.id() == runtime.id())
     }
 
     fn wake_guest(&self) -> bool {
@@ -233,7 +243,7 @@ impl Place {
         true
     }
 
-    /// Moves the driver to a runtime of the application. Returns whether there is a guest now.
+    /// Moves the driver to the runtime of the application. Returns whether there is a guest now.
     fn board(self: &Arc<Self>, runtime: &Handle) -> bool {
         let number = {
             let stays = lock(&self.stays_until);
