@@ -132,6 +132,7 @@ mod error;
 mod host;
 mod log;
 mod os;
+mod place;
 mod process;
 mod random;
 mod sealed;

@@ -16,7 +16,6 @@
 //! | a thread outside of every runtime | it has rung, and there is no guest |
 //! | the driver's own thread | at each deadline, and otherwise if there is no guest |
 
-use super::Driver;
 use crate::os;
 use std::fmt;
 use std::future::Future;
@@ -46,6 +45,18 @@ const RUNG: u8 = 1;
 /// A thread polls the driver.
 const POLLING: u8 = 2;
 
+/// What runs at a place: a driver.
+pub(crate) trait Polled: Send {
+    /// Handles everything that is ready. Returns `Ready` when the driver has finished its work.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()>;
+
+    /// Returns whether there is input that nobody has read.
+    fn has_input(&self) -> bool;
+
+    /// Ends the driver, on its own thread.
+    fn finish(self: Box<Self>) -> Pin<Box<dyn Future<Output = ()>>>;
+}
+
 /// A driver together with the place where it runs. Its waker rings the bell of that place.
 pub(crate) struct Place {
     /// The runtime of the driver's own thread.
@@ -55,7 +66,7 @@ pub(crate) struct Place {
     /// The counter of forks, and its value in the OS process that this place belongs to.
     forks: (&'static AtomicU64, u64),
     /// `None` before the start and after the end.
-    driver: Mutex<Option<Driver>>,
+    driver: Mutex<Option<Box<dyn Polled>>>,
     /// [`RUNG`] and [`POLLING`]. A thread polls the driver only while it has set `POLLING`.
     stage: AtomicU8,
     guest: Mutex<Option<Guest>>,
@@ -118,7 +129,7 @@ impl Place {
     }
 
     /// Runs a driver to its end, on the driver's own thread.
-    pub(crate) async fn run(self: &Arc<Self>, driver: Driver) {
+    pub(crate) async fn run(self: &Arc<Self>, driver: Box<dyn Polled>) {
         *lock(&self.driver) = Some(driver);
         let mut watch = Watch::default();
         while self.poll().is_pending() {
@@ -153,7 +164,7 @@ impl Place {
         );
         let driver = lock(&self.driver).take();
         if let Some(driver) = driver {
-            driver.finish(&self.home).await;
+            driver.finish().await;
         }
     }
 
@@ -306,7 +317,7 @@ impl Place {
     }
 
     /// Returns the runtime where the connection belongs.
-    pub(super) fn runtime(&self) -> (Address, Handle) {
+    pub(crate) fn runtime(&self) -> (Address, Handle) {
         match &*lock(&self.guest) {
             Some(guest) => (Address(guest.number), guest.runtime.clone()),
             None => (Address::default(), self.home.clone()),
@@ -314,7 +325,7 @@ impl Place {
     }
 
     /// Notes the state of the driver at the end of a poll.
-    pub(super) fn note(&self, wake_at: Instant, may_leave: bool) {
+    pub(crate) fn note(&self, wake_at: Instant, may_leave: bool) {
         self.may_leave.store(may_leave, Ordering::Relaxed);
         let earlier = {
             let mut own = lock(&self.wake_at);
@@ -418,7 +429,11 @@ impl Watch {
             (self.strikes, self.quiet) = (0, 0);
             return;
         }
-        let has_input = || lock(&place.driver).as_ref().is_some_and(Driver::has_input);
+        let has_input = || {
+            lock(&place.driver)
+                .as_ref()
+                .is_some_and(|driver| driver.has_input())
+        };
         if place.is_guest_rung.load(Ordering::Relaxed) || has_input() {
             self.strikes += 1;
             self.quiet = 0;
