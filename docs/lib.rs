@@ -70,4 +70,5 @@ chapters! {
     decision_0018 = "src/decisions/0018-a-stop-keeps.md";
     decision_0019 = "src/decisions/0019-pass-by.md";
     decision_0020 = "src/decisions/0020-one-loop.md";
+    decision_0021 = "src/decisions/0021-driver-as-guest.md";
 }

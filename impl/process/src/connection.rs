@@ -1,7 +1,7 @@
 //! One connection to the store: encodes and writes frames, and reads and decodes frames.
 
-use crate::driver::Address;
 use crate::os;
+use crate::place::Address;
 use bytes::{Buf, BytesMut};
 use std::future::Future;
 use std::io::{self, ErrorKind, IoSlice};

@@ -1,6 +1,6 @@
 //! The clocks and the fork counter of this OS process, for the lock manager.
 
-use crate::driver::Place;
+use crate::place::Place;
 use crate::{blocking, os};
 use std::io;
 use std::panic::Location;

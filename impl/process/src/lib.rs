@@ -113,8 +113,15 @@
 //! [`Process::status`] returns the current state. Log events go through `tracing`. In events and in the texts of
 //! errors, a session appears only as its [`ShortId`]. A thread `tenure-log` calls the subscriber, so a blocking
 //! subscriber cannot cost the lease. If more than 1,024 events wait, further events are dropped, counted in
-//! [`Status::events_dropped`], and reported in the log. In contrast, the connection's thread calls the wakers of
-//! waiting tasks, so a waker must not block.
+//! [`Status::events_dropped`], and reported in the log. In contrast, the thread that receives a grant calls
+//! the wakers of waiting tasks, so a waker must not block.
+//!
+//! # Threads and runtimes
+//!
+//! The library works under any runtime and under none. Each process has a thread `tenure-driver`, which keeps the lease
+//! alive whatever the application does, and by default serves the connection to the store. With [`Builder::runtime`], a
+//! tokio runtime serves the connection while its tasks request sessions, so that a grant needs no switch between threads.
+//! If that runtime is blocked or ends, the thread takes the connection back within 50 ms.
 mod blocking;
 mod builder;
 mod cache;
@@ -125,6 +132,7 @@ mod error;
 mod host;
 mod log;
 mod os;
+mod place;
 mod process;
 mod random;
 mod sealed;

@@ -74,6 +74,15 @@ pub(crate) fn has_input(_: &tokio::net::TcpStream) -> bool {
     true
 }
 
+/// Panics if the runtime has no I/O driver. Tokio has no query for it.
+#[track_caller]
+pub(crate) fn require_io(runtime: &tokio::runtime::Handle) {
+    let _entered = runtime.enter();
+    // If this fails for another reason, the driver's own thread keeps the connection.
+    #[cfg(unix)]
+    let _ = tokio::net::unix::pipe::pipe();
+}
+
 /// Returns the time of `clock` in milliseconds since the boot of the machine. Returns 0 if the kernel does not have the
 /// clock.
 #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -1,7 +1,7 @@
 //! The state that the handles of a process and its driver share.
 
-use crate::driver::Place;
 use crate::error::ConnectError;
+use crate::place::Place;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::AtomicU64;

@@ -1,6 +1,6 @@
 //! The driver as a task of the application's runtime, and its way back when that runtime does not run it.
 
-use crate::support::{process, short};
+use crate::support::{LEASE_MS, builder, short};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tenure::testing::Store;
 use tenure::{Process, Session};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 
 /// The time limit of each test for what should take milliseconds.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -18,6 +18,12 @@ fn single() -> Runtime {
         .enable_all()
         .build()
         .expect("a runtime")
+}
+
+/// Connects a process that may run on the runtime of the caller.
+async fn process(store: &Store, name: &str) -> Process {
+    let builder = builder(&store.address(), name).runtime(Handle::current());
+    builder.connect().await.expect("connected")
 }
 
 /// Records the name of the thread that wakes, and wakes another waker.
@@ -71,7 +77,7 @@ async fn has_guest(process: &Process) {
 fn elsewhere(store: &Store, session: &'static str) -> thread::JoinHandle<()> {
     let address = store.address();
     thread::spawn(move || {
-        let process = crate::support::builder(&address, "elsewhere")
+        let process = builder(&address, "elsewhere")
             .connect_blocking()
             .expect("connected");
         let lock = process.session(session).expect("an id");
@@ -106,6 +112,8 @@ fn a_blocked_runtime_delays_no_recall_and_keeps_the_lease() {
                 .join()
                 .expect("the thread gets the session");
         }
+        // The runtime is blocked for three leases.
+        thread::sleep(Duration::from_millis(3 * LEASE_MS));
         assert_eq!(guard.check(), Ok(()));
         drop(guard);
         assert_eq!(process.status().connections, 1);
@@ -131,7 +139,6 @@ fn the_driver_survives_the_end_of_the_runtime_that_ran_it() {
             .blocking()
             .expect("granted"),
     );
-    single().block_on(has_guest(&process));
     elsewhere(&store, "s")
         .join()
         .expect("the thread gets the session");
@@ -174,42 +181,70 @@ fn a_runtime_that_nobody_runs_delays_other_threads_only_briefly() {
 }
 
 #[test]
-fn two_runtimes_and_plain_threads_use_one_process_at_once() {
+fn the_named_runtime_another_one_and_plain_threads_use_one_process_at_once() {
     let store = short();
-    let process = single().block_on(process(&store, "one"));
+    let named = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let named = named.expect("a runtime");
+    let process = named.block_on(process(&store, "one"));
     let (done, all_done) = mpsc::channel();
-    for number in 0..4 {
-        let (process, done) = (process.clone(), done.clone());
+    for number in 0..6 {
+        let (process, done, named) = (process.clone(), done.clone(), named.handle().clone());
         thread::spawn(move || {
+            let other = single();
             for round in 0..200 {
                 let session = process
-                    .session(format!("s{}", (number + round) % 3))
+                    .session(format!("s{}", (number + round) % 4))
                     .expect("an id");
-                if number % 2 == 0 {
-                    drop(
-                        single()
+                match number % 3 {
+                    0 => drop(
+                        named
                             .block_on(async { session.lock("a").await })
                             .expect("granted"),
-                    );
-                } else {
-                    drop(
+                    ),
+                    1 => drop(
+                        other
+                            .block_on(async { session.lock("a").await })
+                            .expect("granted"),
+                    ),
+                    _ => drop(
                         session
                             .lock("a")
                             .timeout(LIMIT)
                             .blocking()
                             .expect("granted"),
-                    );
+                    ),
                 }
                 session.release();
             }
             done.send(()).expect("the test waits");
         });
     }
-    for _ in 0..4 {
+    for _ in 0..6 {
         all_done.recv_timeout(3 * LIMIT).expect("each thread ends");
     }
     assert_eq!(process.status().connections, 1);
     process.shutdown_blocking().expect("in time");
+}
+
+/// Such a runtime cannot serve a connection.
+#[test]
+fn a_runtime_without_io_uses_a_process_and_is_refused_as_its_place() {
+    let store = short();
+    let bare = Builder::new_current_thread().build().expect("a runtime");
+    bare.block_on(async {
+        let process = crate::support::process(&store, "one").await;
+        let session = process.session("s").expect("an id");
+        for _ in 0..10 {
+            drop(session.lock("a").await.expect("granted"));
+            session.release();
+        }
+        process.shutdown().await.expect("in time");
+    });
+    let named = || Process::builder(store.address()).runtime(bare.handle().clone());
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(named)).is_err());
 }
 
 #[test]

@@ -1,17 +1,15 @@
-//! The driver: one OS thread for each process, which connects the locks to the store.
+//! The driver, which connects the locks of one process to the store.
 //!
 //! The driver has its own thread, with a runtime on it, so that the application cannot keep it from running. Otherwise,
 //! a handler that blocks its runtime's thread for longer than the lease would cost the process all its grants (decision
-//! 13).
+//! 13). While tasks of a runtime that the application has named request sessions, the driver runs there: see the module
+//! `place`.
 //!
 //! The driver implements no rule of the protocol. It sends the messages that the locks produce, passes received
 //! messages to the locks, and calls the locks at the times that they request. The driver itself decides only when to
 //! connect, and which cached sessions to release.
 
 mod incoming;
-mod place;
-
-pub(crate) use place::{Address, Place};
 
 use crate::cache::Cache;
 use crate::connection::Connection;
@@ -19,9 +17,12 @@ use crate::connection_state::{Backoff, ConnectionEvent, ConnectionState};
 use crate::error::ConnectError;
 use crate::host::OsHost;
 use crate::log::Log;
+use crate::place::{Address, Place, Polled};
 use crate::shared::{Identity, Orders, Phase, Shared};
+use std::future::Future;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -49,6 +50,8 @@ pub(crate) struct Options {
     pub(crate) connect_timeout: Duration,
     pub(crate) shutdown_timeout: Duration,
     pub(crate) backoff_ms: (u64, u64),
+    /// The runtime of the application that may run the driver.
+    pub(crate) runtime: Option<Handle>,
 }
 
 pub(crate) struct Driver {
@@ -82,7 +85,9 @@ impl Driver {
             .enable_all()
             .build()
             .map_err(failed)?;
-        let place = Arc::new(Place::new(runtime.handle().clone()).map_err(failed)?);
+        let place = Arc::new(
+            Place::new(runtime.handle().clone(), options.runtime.clone()).map_err(failed)?,
+        );
         let host = Box::new(OsHost::new(Arc::clone(&place)).map_err(failed)?);
         let locks = Locks::with_host(options.settings.clone(), identity.incarnation, host);
         let shared = Shared::new(
@@ -100,7 +105,7 @@ impl Driver {
                 let ending = Ending(Arc::clone(&own));
                 runtime.block_on(async {
                     let driver = Self::new(own, log, options);
-                    place.run(driver).await;
+                    place.run(Box::new(driver)).await;
                 });
                 // A DNS look-up of the store's address may still be running, and its result is not
                 // needed.
@@ -132,32 +137,6 @@ impl Driver {
         }
     }
 
-    /// Handles everything that is ready. Returns `Ready` when the driver has finished its work. A fixed order makes a run
-    /// repeatable. Nothing starves: each turn first handles the time and then all events.
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        self.settle();
-        loop {
-            self.pass_time();
-            self.carry_out_all();
-            self.heed_orders();
-            if self.is_done {
-                self.carry_out_all();
-                return Poll::Ready(());
-            }
-            if let Poll::Ready(moved) = self.connection.poll_progress(context) {
-                self.on_moved(moved);
-            } else if let Poll::Ready(event) = self.shared.locks.poll_event(context) {
-                self.carry_out(event);
-            } else {
-                break;
-            }
-        }
-        let is_open = matches!(self.connection, ConnectionState::Open(_));
-        let is_wanted = self.connect_by.is_none() && self.shared.orders().shutdown_by.is_none();
-        self.shared.place.note(self.wake_at(), is_open && is_wanted);
-        Poll::Pending
-    }
-
     /// Moves the connection to the runtime that runs the driver now.
     fn settle(&mut self) {
         let ConnectionState::Open(connection) = &mut self.connection else {
@@ -169,21 +148,6 @@ impl Driver {
                 "could not move the connection to another runtime: {error}"
             ));
         }
-    }
-
-    /// Writes the last bytes and closes the connection.
-    async fn finish(mut self, home: &Handle) {
-        let connection = std::mem::replace(&mut self.connection, ConnectionState::Closed);
-        if let ConnectionState::Open(mut connection) = connection
-            && connection.move_to(Address::default(), home).is_ok()
-        {
-            connection.finish().await;
-        }
-    }
-
-    /// Returns whether there is input that nobody has read.
-    fn has_input(&self) -> bool {
-        matches!(&self.connection, ConnectionState::Open(connection) if connection.has_input())
     }
 
     /// Handles all deadlines that have passed.
@@ -433,6 +397,51 @@ impl Driver {
 
     fn held(&self) -> usize {
         self.shared.held(self.shared.state.borrow().phase)
+    }
+}
+
+impl Polled for Driver {
+    /// A fixed order makes a run repeatable. Nothing starves: each turn first handles the time and then all events.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.settle();
+        loop {
+            self.pass_time();
+            self.carry_out_all();
+            self.heed_orders();
+            if self.is_done {
+                self.carry_out_all();
+                return Poll::Ready(());
+            }
+            if let Poll::Ready(moved) = self.connection.poll_progress(context) {
+                self.on_moved(moved);
+            } else if let Poll::Ready(event) = self.shared.locks.poll_event(context) {
+                self.carry_out(event);
+            } else {
+                break;
+            }
+        }
+        let is_open = matches!(self.connection, ConnectionState::Open(_));
+        let is_wanted = self.connect_by.is_none() && self.shared.orders().shutdown_by.is_none();
+        self.shared.place.note(self.wake_at(), is_open && is_wanted);
+        Poll::Pending
+    }
+
+    fn has_input(&self) -> bool {
+        matches!(&self.connection, ConnectionState::Open(connection) if connection.has_input())
+    }
+
+    /// Writes the last bytes and closes the connection.
+    fn finish(mut self: Box<Self>) -> Pin<Box<dyn Future<Output = ()>>> {
+        Box::pin(async move {
+            let connection = std::mem::replace(&mut self.connection, ConnectionState::Closed);
+            if let ConnectionState::Open(mut connection) = connection
+                && connection
+                    .move_to(Address::default(), &Handle::current())
+                    .is_ok()
+            {
+                connection.finish().await;
+            }
+        })
     }
 }
 

@@ -231,6 +231,47 @@ fn a_child_never_blocks_on_a_mutex_held_at_the_fork(store: &Store) {
     process.shutdown_blocking().expect("in time");
 }
 
+/// The runtime of a forked task contains the task that runs the driver. In the child, that task must not touch the
+/// connection.
+fn a_child_that_runs_the_inherited_runtime_disturbs_no_connection(store: &Store) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.expect("a runtime");
+    let process = runtime.block_on(async {
+        let builder = Process::builder(store.address());
+        let builder = builder.runtime(tokio::runtime::Handle::current());
+        let process = builder.connect().await.expect("connected");
+        for number in 0..10 {
+            let session = process
+                .session(format!("inherited-{number}"))
+                .expect("an id");
+            drop(session.lock("a").await.expect("granted"));
+        }
+        process
+    });
+    let mut runtime = Some(runtime);
+    let code = in_child(|| {
+        let runtime = runtime.take().expect("not taken yet");
+        let is_refused = runtime.block_on(async {
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            is_forked(process.session("new"))
+        });
+        drop(runtime);
+        i32::from(!is_refused)
+    });
+    assert_eq!(code, 0);
+    let runtime = runtime.expect("only the child takes it");
+    runtime.block_on(async {
+        let session = process.session("inherited-new").expect("an id");
+        drop(session.lock("a").await.expect("granted"));
+    });
+    assert_eq!(process.status().connections, 1);
+    process.shutdown_blocking().expect("in time");
+}
+
 /// A child that connects gets its own process.
 fn a_child_can_connect_its_own_process(store: &Store) {
     let process = Process::connect_blocking(store.address()).expect("connected");
@@ -326,7 +367,7 @@ fn a_connection_closed_by_the_parent_is_closed_despite_a_child(_: &Store) {
 type Test = (&'static str, fn(&Store));
 
 fn main() {
-    let tests: [Test; 6] = [
+    let tests: [Test; 7] = [
         (
             "a_connection_closed_by_the_parent_is_closed_despite_a_child",
             a_connection_closed_by_the_parent_is_closed_despite_a_child,
@@ -342,6 +383,10 @@ fn main() {
         (
             "a_child_never_blocks_on_a_mutex_held_at_the_fork",
             a_child_never_blocks_on_a_mutex_held_at_the_fork,
+        ),
+        (
+            "a_child_that_runs_the_inherited_runtime_disturbs_no_connection",
+            a_child_that_runs_the_inherited_runtime_disturbs_no_connection,
         ),
         (
             "a_child_can_connect_its_own_process",

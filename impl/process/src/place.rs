@@ -1,8 +1,9 @@
-//! The place where the driver runs: its own thread, or the runtime whose tasks request locks.
+//! The place where the driver runs: its own thread, or a runtime of the application.
 //!
-//! A message that a task sends through another thread, and its answer, cost two switches between threads. So while the
-//! tasks of a runtime request sessions, the driver runs on that runtime, as a task of its own: the *guest*. The guest
-//! writes the messages of all tasks that ran before it with one system call, and wakes them without one.
+//! A message that a task sends through another thread, and its answer, cost two switches between threads. So while tasks
+//! of the runtime that the application has named request sessions, the driver runs on that runtime, as a task of its
+//! own: the *guest*. The guest writes the messages of all tasks that ran before it with one system call, and wakes them
+//! without one.
 //!
 //! The driver's own thread remains responsible (decision 13). It handles every deadline, keep-alives among them. It
 //! takes the driver back when the runtime ends, when the runtime is blocked, when the connection is lost, and when no
@@ -15,7 +16,6 @@
 //! | a thread outside of every runtime | it has rung, and there is no guest |
 //! | the driver's own thread | at each deadline, and otherwise if there is no guest |
 
-use super::Driver;
 use crate::os;
 use std::fmt;
 use std::future::Future;
@@ -45,14 +45,28 @@ const RUNG: u8 = 1;
 /// A thread polls the driver.
 const POLLING: u8 = 2;
 
+/// What runs at a place: a driver.
+pub(crate) trait Polled: Send {
+    /// Handles everything that is ready. Returns `Ready` when the driver has finished its work.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()>;
+
+    /// Returns whether there is input that nobody has read.
+    fn has_input(&self) -> bool;
+
+    /// Ends the driver, on its own thread.
+    fn finish(self: Box<Self>) -> Pin<Box<dyn Future<Output = ()>>>;
+}
+
 /// A driver together with the place where it runs. Its waker rings the bell of that place.
 pub(crate) struct Place {
     /// The runtime of the driver's own thread.
     home: Handle,
+    /// The runtime of the application that may run the driver.
+    abroad: Option<Handle>,
     /// The counter of forks, and its value in the OS process that this place belongs to.
     forks: (&'static AtomicU64, u64),
     /// `None` before the start and after the end.
-    driver: Mutex<Option<Driver>>,
+    driver: Mutex<Option<Box<dyn Polled>>>,
     /// [`RUNG`] and [`POLLING`]. A thread polls the driver only while it has set `POLLING`.
     stage: AtomicU8,
     guest: Mutex<Option<Guest>>,
@@ -84,14 +98,16 @@ struct Guest {
 pub(crate) struct Address(u64);
 
 impl Place {
-    /// Returns a place without a driver. `home` is the runtime of the driver's own thread.
+    /// Returns a place without a driver. `home` is the runtime of the driver's own thread, and `abroad` one of the
+    /// application.
     ///
     /// # Errors
     /// The C library has no memory to register a function.
-    pub(crate) fn new(home: Handle) -> io::Result<Self> {
+    pub(crate) fn new(home: Handle, abroad: Option<Handle>) -> io::Result<Self> {
         let forks = os::forks()?;
         Ok(Self {
             home,
+            abroad,
             forks: (forks, forks.load(Ordering::Relaxed)),
             driver: Mutex::new(None),
             stage: AtomicU8::new(0),
@@ -113,7 +129,7 @@ impl Place {
     }
 
     /// Runs a driver to its end, on the driver's own thread.
-    pub(crate) async fn run(self: &Arc<Self>, driver: Driver) {
+    pub(crate) async fn run(self: &Arc<Self>, driver: Box<dyn Polled>) {
         *lock(&self.driver) = Some(driver);
         let mut watch = Watch::default();
         while self.poll().is_pending() {
@@ -148,7 +164,7 @@ impl Place {
         );
         let driver = lock(&self.driver).take();
         if let Some(driver) = driver {
-            driver.finish(&self.home).await;
+            driver.finish().await;
         }
     }
 
@@ -206,7 +222,7 @@ impl Place {
         }
         if self.may_leave.load(Ordering::Relaxed) {
             match Handle::try_current() {
-                Ok(runtime) if runtime.id() != self.home.id() && self.board(&runtime) => return,
+                Ok(runtime) if self.is_abroad(&runtime) && self.board(&runtime) => return,
                 Err(error) if error.is_missing_context() => {
                     // After the end, there is nothing left to do.
                     let _ = self.poll();
@@ -216,6 +232,11 @@ impl Place {
             }
         }
         self.bell.notify_one();
+    }
+
+    fn is_abroad(&self, runtime: &Handle) -> bool {
+        let abroad = self.abroad.as_ref();
+        abroad.is_some_and(|abroad| abroad.id() == runtime.id())
     }
 
     fn wake_guest(&self) -> bool {
@@ -233,7 +254,7 @@ impl Place {
         true
     }
 
-    /// Moves the driver to a runtime of the application. Returns whether there is a guest now.
+    /// Moves the driver to the runtime of the application. Returns whether there is a guest now.
     fn board(self: &Arc<Self>, runtime: &Handle) -> bool {
         let number = {
             let stays = lock(&self.stays_until);
@@ -296,7 +317,7 @@ impl Place {
     }
 
     /// Returns the runtime where the connection belongs.
-    pub(super) fn runtime(&self) -> (Address, Handle) {
+    pub(crate) fn runtime(&self) -> (Address, Handle) {
         match &*lock(&self.guest) {
             Some(guest) => (Address(guest.number), guest.runtime.clone()),
             None => (Address::default(), self.home.clone()),
@@ -304,7 +325,7 @@ impl Place {
     }
 
     /// Notes the state of the driver at the end of a poll.
-    pub(super) fn note(&self, wake_at: Instant, may_leave: bool) {
+    pub(crate) fn note(&self, wake_at: Instant, may_leave: bool) {
         self.may_leave.store(may_leave, Ordering::Relaxed);
         let earlier = {
             let mut own = lock(&self.wake_at);
@@ -408,7 +429,11 @@ impl Watch {
             (self.strikes, self.quiet) = (0, 0);
             return;
         }
-        let has_input = || lock(&place.driver).as_ref().is_some_and(Driver::has_input);
+        let has_input = || {
+            lock(&place.driver)
+                .as_ref()
+                .is_some_and(|driver| driver.has_input())
+        };
         if place.is_guest_rung.load(Ordering::Relaxed) || has_input() {
             self.strikes += 1;
             self.quiet = 0;
