@@ -144,14 +144,18 @@ impl Entry {
                 "lock, read, set, unlock; the process keeps the session",
                 TENURE,
             ),
-            Recipe::TenureReleases => ("lock, read, set, unlock, release (not awaited)", TENURE),
+            Recipe::TenureReleases => (
+                "lock, read, set, unlock, release (not awaited); Builder::runtime",
+                TENURE,
+            ),
             Recipe::TenureCommits => ("lock, read, set, commit (awaited), unlock, release", TENURE),
             Recipe::TenureFrames => (
                 "frames Acquire and Release without the library, both awaited",
                 TENURE,
             ),
             Recipe::RedisLock => (
-                "pipeline SET NX PX + GET; pipeline SET + compare-and-delete script; a taken lock is tried again after 20 ms",
+                "pipeline SET NX PX + GET; pipeline SET + compare-and-delete script; a taken lock is tried \
+                 again after 20 ms",
                 SET,
             ),
             Recipe::RedisQueue => (
@@ -249,7 +253,8 @@ impl Arena {
 pub(crate) fn arena(found: &mut Found) -> Result<(Arena, Vec<Place>)> {
     let places = host::places();
     let first = places.first().context(
-        "this system does not let a process choose its core, so a comparison would measure the scheduler: run it on Linux",
+        "this system does not let a process choose its core, so a comparison would measure the scheduler: run \
+         it on Linux",
     )?;
     if places.len() < 2 {
         found.missing.push(Missing {
@@ -316,7 +321,7 @@ pub(crate) fn held<'a>(
 
 fn one_client(plan: &mut Plan<'_>, arena: &Arena, place: Place) -> Vec<Row> {
     let measures = [Measure::less("acquire", "us"), Measure::less("cycle", "us")];
-    let entries = [TENURE, REDIS, REDIS_SECOND, POSTGRES];
+    let entries = [TENURE, FRAMES, REDIS, REDIS_SECOND, POSTGRES];
     let seconds = plan.size(0.6, 1.5);
     held(plan, arena, place, &measures, &entries, move |entry| {
         let cycles = Cycles {
@@ -468,19 +473,24 @@ fn durable(plan: &mut Plan<'_>, arena: &Arena, place: Place) -> Vec<Row> {
 fn guarantee(name: &str, version: String) -> Guarantee {
     let [durability, fencing, order, exclusion] = match name {
         "Tenure" => [
-            "buffered: a crash of the store loses nothing, a power loss the last writes; durable: a power loss loses nothing acknowledged",
+            "buffered: a crash of the store loses nothing, a power loss the last writes; durable: a power loss \
+             loses nothing acknowledged",
             "every grant has a token; the store refuses the write of an older grant",
             "first come, first served, in the store and in each process",
-            "one holder per session while clocks keep their rates; a paused process ends its own lease first, and its late writes are refused",
+            "one holder per session while clocks keep their rates; a paused process ends its own lease first, \
+             and its late writes are refused",
         ],
         "Redis" => [
-            "no: the operating system decides when it writes; everysec: a power loss takes about a second; always: an acknowledged write stays",
+            "no: the operating system decides when it writes; everysec: a power loss takes about a second; \
+             always: an acknowledged write stays",
             "none: SET writes whether or not the lock has expired; the script guards only the delete",
             "lock: none, the next poll wins; BLPOP: first come, first served",
-            "lock: two holders when a holder pauses longer than the expiry; BLPOP: no expiry, so a crashed holder blocks the session for ever",
+            "lock: two holders when a holder pauses longer than the expiry; BLPOP: no expiry, so a crashed \
+             holder blocks the session for ever",
         ],
         _ => [
-            "off: a crash or power loss takes the last transactions, at most about 600 ms with the default wal_writer_delay; on: nothing acknowledged is lost",
+            "off: a crash or power loss takes the last transactions, at most about 600 ms with the default \
+             wal_writer_delay; on: nothing acknowledged is lost",
             "the lock and the write are one transaction, so a late write is impossible",
             "row locks are granted roughly in the order of the requests",
             "one holder; a paused holder keeps the lock until its connection ends",

@@ -34,7 +34,8 @@ pub fn svg(document: &Document) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,
-        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="13">
+        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}"
+  font-family="sans-serif" font-size="13">
 <title>Tenure beside its peers</title>
 <rect width="{WIDTH}" height="{height}" fill="#ffffff"/>
 <text x="8" y="{}" font-weight="bold">{}: how many times better Tenure is</text>

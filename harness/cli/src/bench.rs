@@ -24,9 +24,9 @@ pub(crate) enum Bench {
 }
 
 const AFTER: &str = "\
-Redis and PostgreSQL are found on PATH and started in a temporary folder on free loopback ports. A missing one is skipped
-by name. The samples of all contestants are interleaved. A figure whose samples differ by more than 30 % of their median
-is marked `disturbed`: wait for a quiet machine, and repeat.
+Redis and PostgreSQL are found on PATH and started in a temporary folder on free loopback ports. A missing one is
+skipped by name. The samples of all contestants are interleaved. A figure whose samples differ by more than 30 % of
+their median is marked `disturbed`: wait for a quiet machine, and repeat.
 
 Exit codes: 0 measured; 2 wrong usage, or a machine on which nothing can be measured.";
 

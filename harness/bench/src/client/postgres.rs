@@ -1,8 +1,8 @@
 //! PostgreSQL by row locks: <https://www.postgresql.org/docs/current/explicit-locking.html#LOCKING-ROWS>.
 //!
 //! Statements are prepared. `BEGIN` and `SELECT .. FOR UPDATE` leave in one write, and so do `UPDATE` and `COMMIT`
-//! (<https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-PIPELINING>). Half of each page stays free,
-//! so that an update finds room beside the row and touches no index
+//! (<https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-PIPELINING>). Half of each page stays
+//! free, so that an update finds room beside the row and touches no index
 //! (<https://www.postgresql.org/docs/current/storage-hot.html>).
 
 use super::{Client, Recipe, Seen, Target, value};

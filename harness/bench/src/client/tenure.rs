@@ -4,6 +4,7 @@ use super::{Client, Recipe, Seen, Target, value};
 use anyhow::Result;
 use std::time::Duration;
 use tenure::{OwnedGuard, Process, Session};
+use tokio::runtime::Handle;
 
 const NAME: &str = "data";
 
@@ -23,7 +24,10 @@ impl Client for Tenure {
 
     async fn connect(target: &Target) -> Result<Self> {
         let builder = Process::builder(&target.address);
-        let builder = builder.keep_copies(false).cached_max(1 << 20);
+        let builder = builder
+            .keep_copies(false)
+            .cached_max(1 << 20)
+            .runtime(Handle::current());
         let millisecond = Duration::from_millis(1);
         let builder = builder.backoff(millisecond, millisecond);
         let process = builder.connect_timeout(Duration::from_secs(60)).connect();
