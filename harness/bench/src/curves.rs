@@ -9,6 +9,7 @@ use crate::restart;
 use anyhow::Result;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry as Filled;
 
 /// All rows, each with its meaning.
 pub(crate) const ROWS: [(&str, &str); 4] = [
@@ -86,11 +87,13 @@ fn sessions(plan: &mut Plan<'_>, arena: &Arena, place: Place) -> Vec<Row> {
         FRAMES,
         move |filled| {
             let mut servers = servers.borrow_mut();
-            if !servers.contains_key(&filled) {
-                servers.insert(filled, restart::filled(arena, &FRAMES, place, filled)?);
-            }
-            let orders =
-                restart::order(&servers[&filled], &FRAMES, place, one_task(filled, seconds));
+            let server = match servers.entry(filled) {
+                Filled::Occupied(server) => server.into_mut(),
+                Filled::Vacant(entry) => {
+                    entry.insert(restart::filled(arena, &FRAMES, place, filled)?)
+                }
+            };
+            let orders = restart::order(server, &FRAMES, place, one_task(filled, seconds));
             orders.run()?.value("acquire_p50_us")
         },
     )

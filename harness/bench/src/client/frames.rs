@@ -152,8 +152,7 @@ fn only_value(state: &State) -> Option<Bytes> {
         State::Full(delta) | State::Delta(delta) => delta
             .changes()
             .iter()
-            .find_map(|change| change.value.clone())
-            .map(Into::into),
+            .find_map(|change| change.value.clone()),
         State::Unchanged => None,
     }
 }

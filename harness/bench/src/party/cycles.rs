@@ -71,10 +71,11 @@ pub(super) async fn once<C: Client>(
     Ok(())
 }
 
+/// What a task counted, and its clients.
+type Ended<C> = (Counted, Vec<C>);
+
 /// Joins the tasks of a run.
-pub(super) async fn joined<C: Client>(
-    tasks: Vec<JoinHandle<Result<(Counted, Vec<C>)>>>,
-) -> Result<Counted> {
+pub(super) async fn joined<C: Client>(tasks: Vec<JoinHandle<Result<Ended<C>>>>) -> Result<Counted> {
     let mut all = Counted::new();
     let mut clients = Vec::new();
     for task in tasks {
