@@ -1,10 +1,10 @@
 //! The cost of one acquire of Tenure while one quantity grows.
 
+use crate::arena::{Arena, Entry, FRAMES, TENURE, arena};
 use crate::contest::{Contestant, Found, Measure, Plan, hold};
 use crate::document::Row;
 use crate::host::Place;
 use crate::party::{Cycles, Party, Work};
-use crate::peers::{Arena, Entry, FRAMES, TENURE, arena};
 use crate::restart;
 use anyhow::Result;
 use std::cell::RefCell;

@@ -8,6 +8,7 @@
 //! | `table`, `picture` | the result as text and as SVG |
 //! | `floors` | mutexes, round trips, a relay and a disk, without any store |
 //! | `peers`, `restart`, `curves` | the experiments with stores |
+//! | `arena` | the contestants with their recipes and promises, and the stores of a run |
 //! | `fleet` | starts and stops the stores |
 //! | `party` | one client process: the only code that runs while a clock runs |
 //! | `client` | one cycle in the words of each store |
@@ -17,6 +18,7 @@
 //! A measurement has three processes at least: the store, a client process, and this one, which sleeps meanwhile. The
 //! store runs on core 0. The clients run on core 1 (`cross`) or on core 0 too (`same`).
 
+mod arena;
 mod child;
 mod client;
 mod contest;

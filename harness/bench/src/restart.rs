@@ -1,12 +1,12 @@
 //! A restart after a crash, and the memory of sessions and connections.
 
+use crate::arena::{Arena, Entry, FRAMES, POSTGRES, REDIS, TENURE, held};
 use crate::client::Target;
 use crate::contest::{Measure, Plan, hold};
 use crate::document::Row;
 use crate::fleet::{Server, Store};
 use crate::host::{self, Place};
 use crate::party::{Orders, Report, Work};
-use crate::peers::{Arena, Entry, FRAMES, POSTGRES, REDIS, TENURE, held};
 use anyhow::{Context, Result};
 use std::cell::RefCell;
 use std::collections::HashMap;
