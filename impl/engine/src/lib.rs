@@ -21,7 +21,8 @@
 //! let epoch = engine.claim()?;
 //! assert_eq!(epoch, 1);
 //! let session = SessionId::from_static("s1");
-//! engine.commit(&[Update::Put { session: session.clone(), head: Head::default(), delta: Delta::default(), is_whole: false }])?;
+//! let (head, delta) = (Head::default(), Delta::default());
+//! engine.commit(&[Update::Put { session: session.clone(), head, delta, is_whole: false }])?;
 //! drop(engine);
 //!
 //! let mut engine = Embedded::open(&folder, Settings::default())?;

@@ -178,9 +178,9 @@ impl Builder {
         self
     }
 
-    /// Lets this tokio runtime serve the connection while tasks of it request sessions from the store. A grant then costs
-    /// no switch between threads, and the messages of many tasks leave together. Use it in a service whose handlers do
-    /// not block their runtime:
+    /// Lets this tokio runtime serve the connection while tasks of it request sessions from the store. A grant then
+    /// costs no switch between threads, and the messages of many tasks leave together. Use it in a service whose
+    /// handlers do not block their runtime:
     ///
     /// ```no_run
     /// # async fn connected() -> Result<(), tenure::ConnectError> {
@@ -190,8 +190,8 @@ impl Builder {
     /// # }
     /// ```
     ///
-    /// The process's own thread keeps the lease alive all the same. When the runtime is blocked or has ended, that thread
-    /// takes the connection back within 50 ms, and keeps it for 10 s. By default, that thread always serves the
+    /// The process's own thread keeps the lease alive all the same. When the runtime is blocked or has ended, that
+    /// thread takes the connection back within 50 ms, and keeps it for 10 s. By default, that thread always serves the
     /// connection.
     ///
     /// # Panics

@@ -120,8 +120,8 @@
 //!
 //! The library works under any runtime and under none. Each process has a thread `tenure-driver`, which keeps the lease
 //! alive whatever the application does, and by default serves the connection to the store. With [`Builder::runtime`], a
-//! tokio runtime serves the connection while its tasks request sessions, so that a grant needs no switch between threads.
-//! If that runtime is blocked or ends, the thread takes the connection back within 50 ms.
+//! tokio runtime serves the connection while its tasks request sessions, so that a grant needs no switch between
+//! threads. If that runtime is blocked or ends, the thread takes the connection back within 50 ms.
 mod blocking;
 mod builder;
 mod cache;

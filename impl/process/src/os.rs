@@ -64,7 +64,8 @@ pub(crate) fn has_input(stream: &tokio::net::TcpStream) -> bool {
         events: libc::POLLIN,
         revents: 0,
     };
-    // SAFETY: the pointer is to one `pollfd`, as the count says, that lives until after the call. The call does not wait.
+    // SAFETY: the pointer is to one `pollfd`, as the count says, that lives until after the call. The call does not
+    // wait.
     unsafe { libc::poll(&raw mut asked, 1, 0) > 0 }
 }
 

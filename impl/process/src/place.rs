@@ -1,9 +1,9 @@
 //! The place where the driver runs: its own thread, or a runtime of the application.
 //!
-//! A message that a task sends through another thread, and its answer, cost two switches between threads. So while tasks
-//! of the runtime that the application has named request sessions, the driver runs on that runtime, as a task of its
-//! own: the *guest*. The guest writes the messages of all tasks that ran before it with one system call, and wakes them
-//! without one.
+//! A message that a task sends through another thread, and its answer, cost two switches between threads. So while
+//! tasks of the runtime that the application has named request sessions, the driver runs on that runtime, as a task of
+//! its own: the *guest*. The guest writes the messages of all tasks that ran before it with one system call, and wakes
+//! them without one.
 //!
 //! The driver's own thread remains responsible (decision 13). It handles every deadline, keep-alives among them. It
 //! takes the driver back when the runtime ends, when the runtime is blocked, when the connection is lost, and when no
@@ -204,7 +204,7 @@ impl Place {
         Poll::Pending
     }
 
-    /// Notes that there is work, and wakes whoever does it.
+    /// Notes that there is work, and wakes the place that does it.
     fn ring(self: &Arc<Self>) {
         if self.is_forked() {
             return;

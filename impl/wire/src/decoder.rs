@@ -6,8 +6,8 @@ use crate::header::{HEADER_BYTES, Header, MAJOR, kind};
 use crate::limits::FrameLimits;
 use bytes::{Buf, Bytes, BytesMut};
 
-/// Bodies up to this many bytes are copied out of the stream. A copy costs less than a block of memory for each read: the
-/// stream keeps its block, and a value that is kept does not keep the bytes around it.
+/// Bodies up to this many bytes are copied out of the stream. A copy costs less than a block of memory for each read:
+/// the stream keeps its block, and a value that is kept does not keep the bytes around it.
 const COPIED_BYTES_MAX: usize = 16 << 10;
 
 /// The least number of bytes for which space is reserved while a frame is incomplete.

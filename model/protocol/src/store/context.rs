@@ -188,7 +188,8 @@ impl<H: Hook> StepContext<'_, H> {
         self.peers.waits_no_more(process, id);
     }
 
-    /// Notes whether the grant of the session that the process has is recalled. See [`recalled`](super::peers::Peer::recalled).
+    /// Notes whether the grant of the session that the process has is recalled. See
+    /// [`recalled`](super::peers::Peer::recalled).
     pub(crate) fn is_recalled(&mut self, process: &ProcessId, id: &SessionId, is_recalled: bool) {
         let Some(peer) = self.peers.get_mut(process) else {
             return;
