@@ -32,7 +32,7 @@
 //! # }
 //! ```
 pub use backup::{BACKUP_EPOCHS, Copied, backup};
-pub use embedded::{Embedded, FORMAT, Level, Settings, Usage};
+pub use embedded::{Embedded, FORMAT, Level, Settings, SyncAhead, SyncedAhead, Usage};
 pub use error::{EngineError, Outcome};
 pub use memory::{Health, Memory};
 
@@ -112,6 +112,22 @@ pub trait Engine: Send {
     /// is not allowed. The default is `false`.
     fn commits_at_once(&self) -> bool {
         false
+    }
+
+    /// Returns a sync of all commits up to now, if one is due. Its [`SyncAhead::run`] waits for the disk without the
+    /// engine, so that commits go on meanwhile. A store calls this after a commit, at most one such sync runs at a time,
+    /// and [`Engine::synced_ahead`] receives its result. The default is `None`.
+    fn sync_ahead(&mut self) -> Option<SyncAhead> {
+        None
+    }
+
+    /// Notes the result of a sync ahead.
+    ///
+    /// # Errors
+    /// [`EngineError::Unknown`], followed by [`EngineError::Broken`] for all later calls: the sync has failed.
+    fn synced_ahead(&mut self, synced: SyncedAhead) -> Result<(), EngineError> {
+        let _ = synced;
+        Ok(())
     }
 
     /// Returns the bytes of the last [`Engine::mark`] by any claimant, or `None` if there was none. The default

@@ -13,8 +13,11 @@
 //! loaded meanwhile. Any other engine error ends the store: memory may then be ahead of the disk, and only the next
 //! claim of the engine shows which updates are durable.
 
+mod ahead;
+
 use crate::metrics::Metrics;
 use crate::size;
+use ahead::Syncing;
 use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -224,14 +227,39 @@ impl Writer {
     /// tasks run: such a task is polled behind those that are ready already, so that one commit serves their updates.
     pub(crate) async fn commit_at_once(&self, told: &dyn Durable, metrics: &Metrics) {
         self.queue().has_loop = true;
+        let mut syncing = Syncing::default();
         loop {
-            self.ready.notified().await;
-            match self.try_commit_at_once(told, metrics) {
+            let committed = tokio::select! {
+                biased;
+                () = self.ready.notified() => self.try_commit_at_once(told, metrics),
+                () = syncing.ended() => Ok(true),
+            };
+            match committed.and_then(|is_done| self.sync_ahead(&mut syncing).map(|()| is_done)) {
                 Ok(true) => {}
                 Ok(false) => self.filled.notify_one(),
                 Err(error) => return self.fail(Some(error), told),
             }
         }
+    }
+
+    /// Notes how a sync ahead has ended, and starts the next one that is due. While the thread has the engine, which may
+    /// take long on a slow disk, this waits for the next turn of the loop.
+    fn sync_ahead(&self, syncing: &mut Syncing) -> Result<(), EngineError> {
+        let Ok(mut hand) = self.engine.try_lock() else {
+            return Ok(());
+        };
+        let Some(engine) = hand.engine.as_mut() else {
+            return Ok(());
+        };
+        if let Some(synced) = syncing.take_ended() {
+            engine.synced_ahead(synced)?;
+        }
+        if syncing.is_idle()
+            && let Some(sync) = engine.sync_ahead()
+        {
+            syncing.start(sync);
+        }
+        Ok(())
     }
 
     /// Commits one batch if that does not wait for the disk. Returns `false` if the thread has to do it.

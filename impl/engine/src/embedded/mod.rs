@@ -13,10 +13,12 @@
 //! | `index` | the position of each session's record |
 //! | `recover` | reads the log at the start |
 //! | `upkeep` | log compaction |
+//! | `ahead` | syncs beside commits |
 //!
 //! Deliberately absent are threads, a record cache (the operating system caches pages), and any meaning of an update
 //! beyond that of [`Records`](tenure_protocol::Records).
 
+mod ahead;
 mod disk;
 mod entry;
 pub(crate) mod folder;
@@ -27,6 +29,7 @@ pub(crate) mod segment;
 mod settings;
 mod upkeep;
 
+pub use ahead::{SyncAhead, SyncedAhead};
 pub use frame::FORMAT;
 pub use settings::{Level, Settings};
 
@@ -64,6 +67,8 @@ pub struct Embedded {
     segments: BTreeMap<u32, Segment>,
     /// The valid extent of the last segment.
     extent: Extent,
+    /// The end of the last [`SyncAhead`] in the last segment.
+    ahead: usize,
     /// The length of the last segment's file, in bytes. The file is longer than its contents, see [`AHEAD_BYTES`].
     file_bytes: u64,
     /// The length of all segments, in bytes.
@@ -136,6 +141,7 @@ impl Embedded {
             index: recovered.index,
             segments: recovered.segments,
             extent: recovered.extent,
+            ahead: 0,
             file_bytes: 0,
             log_bytes: recovered.log_bytes,
             state: State::Unclaimed,
@@ -276,6 +282,7 @@ impl Embedded {
             end: HEADER_BYTES,
             synced: HEADER_BYTES,
         };
+        self.ahead = HEADER_BYTES;
         self.log_bytes += HEADER_BYTES as u64;
         Ok(())
     }
@@ -491,6 +498,17 @@ impl Engine for Embedded {
         matches!(self.settings.level, Level::Buffered)
             && (self.extent.end as u64) < self.settings.segment_bytes
             && !self.has_upkeep()
+    }
+
+    fn sync_ahead(&mut self) -> Option<SyncAhead> {
+        matches!(self.settings.level, Level::Buffered)
+            .then(|| self.due_sync())
+            .flatten()
+    }
+
+    fn synced_ahead(&mut self, synced: SyncedAhead) -> Result<(), EngineError> {
+        let noted = self.note_sync(synced);
+        self.seen(noted)
     }
 
     fn commit(&mut self, batch: &[Update]) -> Result<(), EngineError> {

@@ -1,10 +1,11 @@
 //! Tests with a full disk and a failing disk.
 
 use super::{
-    apply, assert_agrees, claimed, files, open, put_bytes, scratch, segments, session, small,
+    apply, assert_agrees, claimed, copy, files, open, put_bytes, scratch, segments, session, small,
 };
 use crate::embedded::fault;
-use crate::{Embedded, Engine, EngineError, Outcome, Settings};
+use crate::{Embedded, Engine, EngineError, Level, Outcome, Settings, SyncAhead};
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 use tenure_protocol::{Records, Update};
@@ -59,7 +60,7 @@ fn a_crash_after_a_full_disk_loses_nothing() {
         fault::set_room(Some(room));
         engine.commit(&[put_bytes(2, 2, 100)]).expect_err("no room");
         fault::set_room(None);
-        let copy = super::copy(scratch.path());
+        let copy = copy(scratch.path());
         assert_agrees(&mut open(copy.path(), Settings::default()), &records);
     }
 }
@@ -209,4 +210,102 @@ fn a_full_file_system_refuses_commits_and_the_same_engine_continues_when_there_i
         .expect("the test has removed the file that filled the disk");
     drop(engine);
     assert_agrees(&mut open(&folder, settings), &records);
+}
+
+/// Commits until a sync ahead is due.
+fn until_sync_is_due(engine: &mut Embedded) -> SyncAhead {
+    for sequence in 1..100 {
+        engine
+            .commit(&[put_bytes(1, sequence, 50)])
+            .expect("commits");
+        if let Some(sync) = engine.sync_ahead() {
+            return sync;
+        }
+    }
+    panic!("no sync is due after 5 kB");
+}
+
+fn buffered() -> Settings {
+    Settings {
+        level: Level::Buffered,
+        ..Settings::default()
+    }
+}
+
+/// What a sync ahead has made durable is damaged if it does not decode. Without the sync, it would be a torn end.
+#[test]
+fn a_sync_ahead_makes_earlier_commits_durable_while_later_ones_go_on() {
+    for is_noted in [false, true] {
+        let scratch = scratch();
+        let mut engine = claimed(scratch.path(), buffered());
+        let sync = until_sync_is_due(&mut engine);
+        assert!(
+            engine.sync_ahead().is_none(),
+            "the next one is due after more bytes"
+        );
+        engine.commit(&[put_bytes(2, 1, 10)]).expect("commits");
+        let synced = sync.run();
+        if is_noted {
+            engine.synced_ahead(synced).expect("synced");
+        }
+        engine.commit(&[put_bytes(3, 1, 10)]).expect("commits");
+        let copy = copy(scratch.path());
+        let path = segments(copy.path()).pop().expect("a segment");
+        let mut bytes = fs::read(&path).expect("the segment");
+        bytes[200] ^= 1;
+        fs::write(&path, bytes).expect("written");
+        let opened = Embedded::open(copy.path(), buffered());
+        assert_eq!(
+            matches!(opened, Err(EngineError::Corrupt { .. })),
+            is_noted,
+            "{opened:?}"
+        );
+    }
+}
+
+#[test]
+fn a_durable_engine_needs_no_sync_ahead() {
+    let scratch = scratch();
+    let mut engine = claimed(scratch.path(), Settings::default());
+    for sequence in 1..100 {
+        engine
+            .commit(&[put_bytes(1, sequence, 50)])
+            .expect("commits");
+        assert!(engine.sync_ahead().is_none());
+    }
+}
+
+#[test]
+fn a_failed_sync_ahead_is_reported_as_unknown_and_breaks_the_engine() {
+    let scratch = scratch();
+    let mut engine = claimed(scratch.path(), buffered());
+    let sync = until_sync_is_due(&mut engine);
+    fault::fail_sync();
+    let failed = engine.synced_ahead(sync.run());
+    assert!(matches!(failed, Err(EngineError::Unknown { .. })));
+    assert!(matches!(engine.commit(&[]), Err(EngineError::Broken)));
+}
+
+#[test]
+fn a_sync_ahead_of_an_earlier_segment_changes_nothing() {
+    let scratch = scratch();
+    let settings = Settings {
+        segment_bytes: 1_000,
+        ..buffered()
+    };
+    let mut engine = claimed(scratch.path(), settings.clone());
+    let mut records = Records::default();
+    let sync = until_sync_is_due(&mut engine);
+    let segments = engine.usage().segments;
+    for sequence in 100.. {
+        let batch = [put_bytes(1, sequence, 50)];
+        engine.commit(&batch).expect("commits");
+        apply(&mut records, &batch);
+        if engine.usage().segments > segments {
+            break;
+        }
+    }
+    engine.synced_ahead(sync.run()).expect("synced");
+    drop(engine);
+    assert_agrees(&mut open(scratch.path(), settings), &records);
 }

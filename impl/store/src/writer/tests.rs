@@ -2,12 +2,16 @@
 
 use super::{Durable, Writer};
 use crate::metrics::Metrics;
+use bytes::Bytes;
+use std::fs;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle, ThreadId};
-use tenure_engine::{Engine, EngineError, Health, Memory};
-use tenure_protocol::attributes::Head;
-use tenure_protocol::{Delta, Record, SessionId, Update};
+use std::time::{Duration, Instant};
+use tenure_engine::{Embedded, Engine, EngineError, Health, Level, Memory, Settings};
+use tenure_protocol::attributes::{Change, Head};
+use tenure_protocol::{AttributeName, Record, SessionId, Update};
 use tokio::sync::mpsc;
 
 /// An engine that records which thread commits, and how many updates.
@@ -104,14 +108,23 @@ impl Setup {
             commits: Arc::clone(&commits),
         };
         engine.claim().expect("an engine that no other store uses");
+        let mut setup = Self::over(Box::new(engine));
+        setup.memory = memory;
+        setup.commits_at_once = commits_at_once;
+        setup.commits = commits;
+        setup
+    }
+
+    /// Returns a writer over an engine that nobody watches.
+    fn over(engine: Box<dyn Engine>) -> Self {
         let (results, told) = mpsc::unbounded_channel();
         Self {
-            writer: Arc::new(Writer::new(Box::new(engine), 1 << 20)),
+            writer: Arc::new(Writer::new(engine, 8 << 20)),
             results: Arc::new(Results(results)),
             told,
-            memory,
-            commits_at_once,
-            commits,
+            memory: Memory::new(),
+            commits_at_once: Arc::default(),
+            commits: Arc::default(),
             metrics: Arc::new(Metrics::new()),
         }
     }
@@ -130,13 +143,22 @@ impl Setup {
 
     fn write(&self, sessions: &[&'static str]) {
         for id in sessions {
-            self.writer.write(Update::Put {
-                session: SessionId::from_static(id),
-                head: Head::default(),
-                delta: Delta::default(),
-                is_whole: false,
-            });
+            self.put(id, None);
         }
+    }
+
+    fn put(&self, id: &'static str, value: Option<Bytes>) {
+        let name = AttributeName::from_static("data");
+        let change = value.map(|value| Change {
+            name,
+            value: Some(value),
+        });
+        self.writer.write(Update::Put {
+            session: SessionId::from_static(id),
+            head: Head::default(),
+            delta: change.into_iter().collect(),
+            is_whole: false,
+        });
     }
 
     async fn told(&mut self) -> Told {
@@ -223,4 +245,50 @@ async fn a_load_that_waits_for_the_thread_counts_while_the_loop_commits() {
     assert!(setup.writer.queue().loads_since.is_some());
     setup.start().await;
     assert_eq!(setup.told().await, Told::Loaded(session));
+}
+
+/// A later batch in the log says up to where the segment is durable. Up to there, damage is no torn end.
+#[tokio::test]
+async fn buffered_commits_become_durable_in_parts_while_the_loop_goes_on() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let folder = scratch.path().join("data");
+    let settings = Settings {
+        level: Level::Buffered,
+        ..Settings::default()
+    };
+    let mut engine = Embedded::open(&folder, settings.clone()).expect("a new folder");
+    engine.claim().expect("a folder that no other store uses");
+    let mut setup = Setup::over(Box::new(engine));
+    setup.start().await;
+    let value = Bytes::from(vec![7; 1 << 20]);
+    for sequence in 1..=6 {
+        setup.put("a", Some(value.clone()));
+        assert_eq!(setup.told().await, Told::Durable(sequence));
+    }
+    let by = Instant::now() + Duration::from_secs(60);
+    for sequence in 7.. {
+        setup.put("b", None);
+        assert_eq!(setup.told().await, Told::Durable(sequence));
+        if opens_with_damage(&folder, &settings).is_err() {
+            break;
+        }
+        assert!(
+            Instant::now() < by,
+            "no part of the segment becomes durable"
+        );
+    }
+}
+
+/// Opens a copy of the folder in which a byte of the first commit differs.
+fn opens_with_damage(folder: &Path, settings: &Settings) -> Result<Embedded, EngineError> {
+    let scratch = tempfile::tempdir().expect("a folder");
+    for entry in fs::read_dir(folder).expect("the folder") {
+        let entry = entry.expect("an entry");
+        let mut bytes = fs::read(entry.path()).expect("a file");
+        if let Some(byte) = bytes.get_mut(1_000) {
+            *byte ^= 1;
+        }
+        fs::write(scratch.path().join(entry.file_name()), bytes).expect("a copy");
+    }
+    Embedded::open(scratch.path(), settings.clone())
 }
