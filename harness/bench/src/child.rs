@@ -99,7 +99,7 @@ impl Launch {
     }
 }
 
-/// Becomes the program of a [`Launch`], written as JSON. Returns only the error of a failure.
+/// Becomes the program of a `Launch`, written as JSON. Returns only the error of a failure.
 #[must_use]
 pub fn become_program(launch: &str) -> Error {
     let launch: Launch = match serde_json::from_str(launch) {

@@ -115,8 +115,8 @@ pub trait Engine: Send {
     }
 
     /// Returns a sync of all commits up to now, if one is due. Its [`SyncAhead::run`] waits for the disk without the
-    /// engine, so that commits go on meanwhile. A store calls this after a commit, at most one such sync runs at a time,
-    /// and [`Engine::synced_ahead`] receives its result. The default is `None`.
+    /// engine, so that commits go on meanwhile. A store calls this after a commit, at most one such sync runs at a
+    /// time, and [`Engine::synced_ahead`] receives its result. The default is `None`.
     fn sync_ahead(&mut self) -> Option<SyncAhead> {
         None
     }

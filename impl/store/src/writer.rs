@@ -242,8 +242,8 @@ impl Writer {
         }
     }
 
-    /// Notes how a sync ahead has ended, and starts the next one that is due. While the thread has the engine, which may
-    /// take long on a slow disk, this waits for the next turn of the loop.
+    /// Notes how a sync ahead has ended, and starts the next one that is due. While the thread has the engine, which
+    /// may take long on a slow disk, this waits for the next turn of the loop.
     fn sync_ahead(&self, syncing: &mut Syncing) -> Result<(), EngineError> {
         let Ok(mut hand) = self.engine.try_lock() else {
             return Ok(());

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
-/// The number of sessions that each task of [`Work::Cycles`] goes around.
+/// The number of sessions that each task of [`Work::Cycles`](super::Work::Cycles) goes around.
 pub(crate) const RING: u64 = 8;
 /// The part of a run that is not counted.
 pub(super) const WARM_UP: f64 = 0.25;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// The length of a turn in [`Work::Turns`].
+/// The length of a turn in [`Work::Turns`](super::Work::Turns).
 const TURN_NS: u64 = 8_000_000;
 async fn until(at_ns: u64) {
     let left = at_ns.saturating_sub(host::now_ns());
@@ -95,7 +95,8 @@ pub(super) async fn flat_out<C: Client>(
     ]))
 }
 
-/// Combines what the two processes of [`Work::Turns`] saw: the time from a release to the grant that waited for it.
+/// Combines what the two processes of [`Work::Turns`](super::Work::Turns) saw: the time from a release to the grant
+/// that waited for it.
 pub(crate) fn handoffs(one: &Report, other: &Report) -> Result<Latencies> {
     /// A waiter that asked this late may not have slept yet.
     const AWAKE_NS: u64 = 500_000;

@@ -8,7 +8,8 @@ use crate::EngineError;
 /// The number of bytes after which a sync ahead is due.
 const STEP_BYTES: usize = if cfg!(test) { 400 } else { 4 << 20 };
 
-/// A sync of the commits up to now, which runs without the engine. See [`Engine::sync_ahead`](crate::Engine::sync_ahead).
+/// A sync of the commits up to now, which runs without the engine. See
+/// [`Engine::sync_ahead`](crate::Engine::sync_ahead).
 #[derive(Debug)]
 pub struct SyncAhead {
     named: Named,
