@@ -44,11 +44,8 @@ pub(crate) fn measure(plan: &mut Plan<'_>) -> Result<Found> {
 
 fn one_task(filled: u64, seconds: f64) -> Work {
     Work::Cycles(Cycles {
-        first: 0,
-        tasks: 1,
-        connections: 2,
         filled,
-        seconds,
+        ..Cycles::of(1, 2, seconds)
     })
 }
 
@@ -158,10 +155,7 @@ fn processes(plan: &mut Plan<'_>, arena: &Arena, place: Place) -> Vec<Row> {
             for number in 0..processes {
                 let work = Work::Cycles(Cycles {
                     first: number,
-                    tasks: 1,
-                    connections: 1,
-                    filled: 0,
-                    seconds,
+                    ..Cycles::of(1, 1, seconds)
                 });
                 all.push(arena.orders(&TENURE, place.clients, work)?.start()?);
             }

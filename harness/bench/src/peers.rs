@@ -99,13 +99,7 @@ fn one_client(plan: &mut Plan<'_>, arena: &Arena, place: Place) -> Vec<Row> {
     let entries = [TENURE, FRAMES, REDIS, REDIS_SECOND, POSTGRES];
     let seconds = plan.size(0.6, 1.5);
     held(plan, arena, place, &measures, &entries, move |entry| {
-        let cycles = Cycles {
-            first: 0,
-            tasks: 1,
-            connections: 2,
-            filled: 0,
-            seconds,
-        };
+        let cycles = Cycles::of(1, 2, seconds);
         let report = arena.cycles(entry, place, cycles)?;
         Ok(vec![
             report.value("acquire_p50_us")?,
@@ -116,13 +110,7 @@ fn one_client(plan: &mut Plan<'_>, arena: &Arena, place: Place) -> Vec<Row> {
 
 fn many(plan: &mut Plan<'_>, arena: &Arena, place: Place) -> Vec<Row> {
     let seconds = plan.size(0.6, 1.5);
-    let cycles = move |connections| Cycles {
-        first: 0,
-        tasks: 64,
-        connections,
-        filled: 0,
-        seconds,
-    };
+    let cycles = move |connections| Cycles::of(64, connections, seconds);
     let measures = [Measure::more("tasks-64", "cycles/s")];
     let entries = [TENURE, REDIS, REDIS_SECOND, POSTGRES];
     let mut rows = held(plan, arena, place, &measures, &entries, move |entry| {
@@ -212,13 +200,7 @@ fn durable(plan: &mut Plan<'_>, arena: &Arena, place: Place) -> Vec<Row> {
     let seconds = plan.size(0.6, 2.0);
     let measures = [Measure::less("durable-1", "us")];
     let mut rows = held(plan, arena, place, &measures, &entries, move |entry| {
-        let cycles = Cycles {
-            first: 0,
-            tasks: 1,
-            connections: 2,
-            filled: 0,
-            seconds,
-        };
+        let cycles = Cycles::of(1, 2, seconds);
         let report = arena.cycles(entry, place, cycles)?;
         Ok(vec![report.value("cycle_p50_us")?])
     });
@@ -230,13 +212,7 @@ fn durable(plan: &mut Plan<'_>, arena: &Arena, place: Place) -> Vec<Row> {
         &measures,
         &entries,
         move |entry| {
-            let cycles = Cycles {
-                first: 0,
-                tasks: 64,
-                connections: 0,
-                filled: 0,
-                seconds,
-            };
+            let cycles = Cycles::of(64, 0, seconds);
             let report = arena.cycles(entry, place, cycles)?;
             Ok(vec![report.value("cycles_per_s")?])
         },

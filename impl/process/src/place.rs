@@ -439,6 +439,7 @@ impl Watch {
             self.quiet = 0;
             if self.strikes >= STRIKES {
                 place.stay();
+                self.strikes = 0; // The next guest has not failed yet.
             }
         } else {
             self.strikes = 0;

@@ -73,6 +73,26 @@ async fn has_guest(process: &Process) {
     }
 }
 
+/// Locks the session and leaves it, on this OS thread.
+fn lock_here(session: &Session) {
+    drop(
+        session
+            .lock("a")
+            .timeout(LIMIT)
+            .blocking()
+            .expect("granted"),
+    );
+}
+
+/// Returns a process of this runtime, which has received a grant.
+fn guest_of(runtime: &Runtime, store: &Store) -> Process {
+    runtime.block_on(async {
+        let process = process(store, "one").await;
+        has_guest(&process).await;
+        process
+    })
+}
+
 /// Another process, on a thread of its own, locks the session and gives it back.
 fn elsewhere(store: &Store, session: &'static str) -> thread::JoinHandle<()> {
     let address = store.address();
@@ -81,7 +101,7 @@ fn elsewhere(store: &Store, session: &'static str) -> thread::JoinHandle<()> {
             .connect_blocking()
             .expect("connected");
         let lock = process.session(session).expect("an id");
-        drop(lock.lock("a").timeout(LIMIT).blocking().expect("granted"));
+        lock_here(&lock);
         process.shutdown_blocking().expect("in time");
     })
 }
@@ -125,20 +145,10 @@ fn a_blocked_runtime_delays_no_recall_and_keeps_the_lease() {
 fn the_driver_survives_the_end_of_the_runtime_that_ran_it() {
     let store = short();
     let first = single();
-    let process = first.block_on(async {
-        let process = process(&store, "one").await;
-        has_guest(&process).await;
-        process
-    });
+    let process = guest_of(&first, &store);
     drop(first);
     let session = process.session("s").expect("an id");
-    drop(
-        session
-            .lock("a")
-            .timeout(LIMIT)
-            .blocking()
-            .expect("granted"),
-    );
+    lock_here(&session);
     elsewhere(&store, "s")
         .join()
         .expect("the thread gets the session");
@@ -151,31 +161,15 @@ fn the_driver_survives_the_end_of_the_runtime_that_ran_it() {
 fn a_runtime_that_nobody_runs_delays_other_threads_only_briefly() {
     let store = short();
     let idle = single();
-    let process = idle.block_on(async {
-        let process = process(&store, "one").await;
-        has_guest(&process).await;
-        process
-    });
+    let process = guest_of(&idle, &store);
     for number in 0..100 {
         let session = process.session(format!("s{number}")).expect("an id");
-        drop(
-            session
-                .lock("a")
-                .timeout(LIMIT)
-                .blocking()
-                .expect("granted"),
-        );
+        lock_here(&session);
     }
     // Entered, but not run.
     let _entered = idle.enter();
     let session = process.session("entered").expect("an id");
-    drop(
-        session
-            .lock("a")
-            .timeout(LIMIT)
-            .blocking()
-            .expect("granted"),
-    );
+    lock_here(&session);
     assert_eq!(process.status().connections, 1);
     process.shutdown_blocking().expect("in time");
 }
@@ -209,13 +203,7 @@ fn the_named_runtime_another_one_and_plain_threads_use_one_process_at_once() {
                             .block_on(async { session.lock("a").await })
                             .expect("granted"),
                     ),
-                    _ => drop(
-                        session
-                            .lock("a")
-                            .timeout(LIMIT)
-                            .blocking()
-                            .expect("granted"),
-                    ),
+                    _ => lock_here(&session),
                 }
                 session.release();
             }

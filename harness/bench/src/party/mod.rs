@@ -65,6 +65,19 @@ pub(crate) struct Cycles {
     pub(crate) seconds: f64,
 }
 
+impl Cycles {
+    /// Returns the parameters for tasks that go around their own sessions, the first of them number 0.
+    pub(crate) fn of(tasks: u64, connections: u64, seconds: f64) -> Self {
+        Self {
+            first: 0,
+            tasks,
+            connections,
+            filled: 0,
+            seconds,
+        }
+    }
+}
+
 /// The results of a client process.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Report {

@@ -165,8 +165,8 @@ impl Folder {
         fenced_by(self.epoch()?, epoch)
     }
 
-    /// Checks that `epoch` is still that of the last claim, and that the claim's file still exists. A written
-    /// batch is acknowledged only after this check. Two system calls.
+    /// Checks that no later claimant has written its epoch, and that the claim's file exists. A written batch is
+    /// acknowledged only after this check. Two system calls.
     pub(crate) fn check(&self, epoch: u64) -> Result<(), EngineError> {
         let metadata = self.claim.file.metadata();
         let links = metadata
